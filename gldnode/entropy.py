@@ -1,0 +1,28 @@
+"""Randomness. The only module that imports `secrets`; everything else takes an `Entropy`."""
+
+import secrets
+from typing import Protocol
+
+__all__ = ["Entropy", "SystemEntropy"]
+
+
+class Entropy(Protocol):
+    """Where unpredictable bytes come from."""
+
+    def bytes(self, count: int) -> bytes:
+        """`count` unpredictable bytes."""
+        ...
+
+    def below(self, limit: int) -> int:
+        """A uniform integer in [0, limit)."""
+        ...
+
+
+class SystemEntropy:
+    """The operating system's generator."""
+
+    def bytes(self, count: int) -> bytes:
+        return secrets.token_bytes(count)
+
+    def below(self, limit: int) -> int:
+        return secrets.randbelow(limit)

@@ -1,0 +1,1 @@
+"""The formats: hashes, integers, amounts, transactions, blocks. Pure."""
