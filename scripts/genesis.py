@@ -71,7 +71,9 @@ def main() -> int:
     print(f"raw          {block.raw.hex()}")
     print()
     print("for gldnode/params.py:")
-    print(f"    make_genesis({text!r}, {header.time}, 0x{header.bits:08X}, {header.nonce}, _SUBSIDY, _UNSPENDABLE)")
+    print(
+        f"    make_genesis({text!r}, {header.time}, 0x{header.bits:08X}, {header.nonce}, _SUBSIDY, _UNSPENDABLE)"
+    )
     return 0
 
 

@@ -32,9 +32,7 @@ class BlockHeader(msgspec.Struct, frozen=True, gc=False):
     hash: BlockHash
 
     def serialize(self) -> bytes:
-        return _HEADER.pack(
-            self.version, self.prev_hash, self.merkle_root, self.time, self.bits, self.nonce
-        )
+        return _HEADER.pack(self.version, self.prev_hash, self.merkle_root, self.time, self.bits, self.nonce)
 
 
 class Block(msgspec.Struct, frozen=True, gc=False, eq=False):

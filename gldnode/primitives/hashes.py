@@ -1,4 +1,4 @@
-"""Hash functions of the Bitcoin formats. Hashes are `bytes` in wire order; reversed hex exists at the edges only."""
+"""Hash functions of the Bitcoin formats. Hashes are `bytes` in wire order; reversed hex is for the edges."""
 
 import hashlib
 from typing import NewType

@@ -323,6 +323,4 @@ def _read_tx(data: bytes, start: int, allow_witness: bool) -> tuple[Tx, int]:
     else:
         txid = wtxid = sha256d(raw)
         base_size = len(raw)
-    return Tx(
-        version, tuple(inputs), tuple(outputs), lock_time, raw, Txid(txid), Wtxid(wtxid), base_size
-    ), pos
+    return Tx(version, tuple(inputs), tuple(outputs), lock_time, raw, Txid(txid), Wtxid(wtxid), base_size), pos
