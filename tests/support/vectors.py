@@ -8,15 +8,20 @@ from typing import Any
 
 import pytest
 
-__all__ = ["load_json", "read_bytes", "read_text", "vectors_dir"]
+__all__ = ["load_json", "read_bytes", "read_text", "vectors_dir", "vectors_path"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
+def vectors_path() -> Path:
+    """Where the vectors' folder is looked for; it need not exist."""
+    named = os.environ.get("GLD_VECTORS")
+    return Path(named) if named else _PROJECT.parent / "shared" / "vectors"
+
+
 def vectors_dir() -> Path:
     """The vectors' folder; skips the test where there is none, fails it where `CI` is set."""
-    named = os.environ.get("GLD_VECTORS")
-    folder = Path(named) if named else _PROJECT.parent / "shared" / "vectors"
+    folder = vectors_path()
     if folder.is_dir():
         return folder
     message = f"published vectors not found at {folder}: set GLD_VECTORS to their folder"

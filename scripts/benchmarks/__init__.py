@@ -1,0 +1,1 @@
+"""The benchmarks behind scripts/bench: what users feel, each beside its physical limit from the same run."""
