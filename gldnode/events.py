@@ -22,6 +22,7 @@ __all__ = [
     "RemovalReason",
     "Tip",
     "TipChanged",
+    "UnknownCursor",
 ]
 
 
@@ -44,6 +45,10 @@ class Cursor:
 
     hash: BlockHash
     height: int
+
+
+class UnknownCursor(Exception):
+    """The follower's block is not known to the node (restored or reindexed chain): wait until it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gldnode.clock import Clock
 from gldnode.entropy import Entropy
-from gldnode.events import ChainStep, Cursor, Hint, Tip
+from gldnode.events import ChainStep, Cursor, Hint, Tip, UnknownCursor
 from gldnode.params import ChainParams
 from gldnode.primitives.coin import Coin
 from gldnode.primitives.hashes import BlockHash, Txid
@@ -18,10 +18,6 @@ from storage.database import Database
 from storage.kv import KV
 
 __all__ = ["ChainView", "HintQueue", "MempoolTxInfo", "MempoolView", "NodeHost", "Plugin", "UnknownCursor"]
-
-
-class UnknownCursor(Exception):
-    """The follower's block is not known to the node (restored or reindexed chain): wait until it is."""
 
 
 class ChainView(Protocol):
