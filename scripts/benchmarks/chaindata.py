@@ -1,6 +1,6 @@
 """The benchmark chain: where it is and how it is read.
 
-Format: repeated `fa bf b5 da` | size (uint32 LE) | raw block; the mempool file: size (uint32 LE) | raw transaction.
+Format: repeated `fa bf b5 da` | size (uint32 LE) | raw block; the mempool file: size (uint32 LE) | raw tx.
 """
 
 import lzma

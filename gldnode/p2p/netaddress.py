@@ -1,0 +1,160 @@
+"""Network addresses of peers: IPv4, IPv6, Tor v3, I2P and CJDNS, in the forms of `addr` and BIP 155 `addrv2`."""
+
+import base64
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from gldnode.errors import DecodeError
+
+__all__ = ["NetAddress", "Network", "parse_host"]
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+
+
+class Network(IntEnum):
+    """BIP 155 network ids."""
+
+    IPV4 = 1
+    IPV6 = 2
+    TORV2 = 3
+    TORV3 = 4
+    I2P = 5
+    CJDNS = 6
+
+    @property
+    def rpc_name(self) -> str:
+        """As `getnodeaddresses` and `-onlynet` write it."""
+        return {
+            Network.IPV4: "ipv4",
+            Network.IPV6: "ipv6",
+            Network.TORV2: "onion",
+            Network.TORV3: "onion",
+            Network.I2P: "i2p",
+            Network.CJDNS: "cjdns",
+        }[self]
+
+
+SIZES: Final = {
+    Network.IPV4: 4,
+    Network.IPV6: 16,
+    Network.TORV2: 10,
+    Network.TORV3: 32,
+    Network.I2P: 32,
+    Network.CJDNS: 16,
+}
+
+
+def _onion_text(key: bytes) -> str:
+    checksum = hashlib.sha3_256(b".onion checksum" + key + b"\x03").digest()[:2]
+    return base64.b32encode(key + checksum + b"\x03").decode().lower() + ".onion"
+
+
+@dataclass(frozen=True, slots=True)
+class NetAddress:
+    """A peer's address and port."""
+
+    network: Network
+    raw: bytes
+    """The network's own bytes (4 for IPv4, 32 for Tor v3 …)."""
+    port: int
+
+    @property
+    def host(self) -> str:
+        """Text without the port, as `connect` takes it."""
+        match self.network:
+            case Network.IPV4:
+                return str(ipaddress.IPv4Address(self.raw))
+            case Network.IPV6 | Network.CJDNS:
+                return str(ipaddress.IPv6Address(self.raw))
+            case Network.TORV3:
+                return _onion_text(self.raw)
+            case Network.TORV2:
+                return base64.b32encode(self.raw).decode().lower() + ".onion"
+            case Network.I2P:
+                return base64.b32encode(self.raw).decode().lower().rstrip("=") + ".b32.i2p"
+
+    def __str__(self) -> str:
+        host = self.host
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def is_routable(self) -> bool:
+        """Whether it is an address on the public network (Core: IsRoutable); loopback and private ones are not."""
+        match self.network:
+            case Network.IPV4:
+                return ipaddress.IPv4Address(self.raw).is_global
+            case Network.IPV6:
+                return ipaddress.IPv6Address(self.raw).is_global
+            case Network.CJDNS:
+                return self.raw[0] == 0xFC
+            case Network.TORV2:
+                return False
+            case _:
+                return True
+
+    @property
+    def group(self) -> bytes:
+        """Addresses of one group are likely one operator's: /16 for IPv4, /32 for IPv6, 4 bits of a Tor or I2P key."""
+        prefix = bytes((self.network,))
+        match self.network:
+            case Network.IPV4:
+                return prefix + self.raw[:2]
+            case Network.IPV6:
+                return prefix + self.raw[:4]
+            case Network.CJDNS:
+                return prefix + bytes((self.raw[0], self.raw[1] & 0xF0))
+            case _:
+                return prefix + bytes((self.raw[0] & 0xF0,))
+
+    def to_v1(self) -> bytes:
+        """The 18 bytes of the old form; networks that it cannot hold become all zero."""
+        match self.network:
+            case Network.IPV4:
+                ip = _MAPPED + self.raw
+            case Network.IPV6:
+                ip = self.raw
+            case _:
+                ip = bytes(16)
+        return ip + self.port.to_bytes(2, "big")
+
+    @classmethod
+    def from_v1(cls, data: bytes) -> "NetAddress":
+        """From 16 address bytes and a big-endian port."""
+        if len(data) != 18:
+            raise DecodeError("an old-form address has 18 bytes")
+        ip, port = data[:16], int.from_bytes(data[16:], "big")
+        if ip.startswith(_MAPPED):
+            return cls(Network.IPV4, ip[12:], port)
+        return cls(Network.IPV6, ip, port)
+
+
+def parse_host(text: str, port: int) -> NetAddress | None:
+    """The address that `text` is, None for a name that needs a look-up. Raises DecodeError for a bad onion name."""
+    lowered = text.lower().rstrip(".")
+    if lowered.endswith(".onion"):
+        try:
+            raw = base64.b32decode(lowered[:-6].upper())
+        except ValueError:
+            raise DecodeError(f"not an onion address: {text[:80]}") from None
+        if len(raw) != 35 or _onion_text(raw[:32]) != lowered:
+            raise DecodeError(f"not a version 3 onion address: {text[:80]}")
+        return NetAddress(Network.TORV3, raw[:32], port)
+    if lowered.endswith(".b32.i2p"):
+        try:
+            raw = base64.b32decode(lowered[:-8].upper() + "====")
+        except ValueError:
+            raise DecodeError(f"not an I2P address: {text[:80]}") from None
+        if len(raw) != 32:
+            raise DecodeError(f"not an I2P address: {text[:80]}")
+        return NetAddress(Network.I2P, raw, port)
+    try:
+        ip = ipaddress.ip_address(lowered.split("%")[0])
+    except ValueError:
+        return None
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    network = Network.IPV4 if ip.version == 4 else Network.IPV6
+    return NetAddress(network, ip.packed, port)
