@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Services:
-    """The node's parts that only some methods need (peer manager, wallet manager, indexes), found by their class."""
+    """The parts that only some methods need (peer manager, wallet manager, indexes), found by their class."""
 
     def __init__(self) -> None:
         self._by_type: dict[type, object] = {}

@@ -23,7 +23,7 @@ def convert_argument(param: Param | None, value: str) -> Any:
 
     Where a parameter takes text too (an amount, a hash or a height), what is no JSON is text.
     """
-    if param is None or param.kind in (Kind.STR, Kind.HEX):
+    if param is None or param.kind is Kind.STR:
         return value
     try:
         return _as_sent(decode(value.encode()))

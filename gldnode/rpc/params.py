@@ -41,10 +41,9 @@ Convert = Callable[[Any], Any]
 
 
 class Kind(Enum):
-    """JSON types that a parameter takes: (word in the help, what Core's type error calls it, names of json_type)."""
+    """JSON types that a parameter takes: word in the help, what Core's type error says, names of json_type."""
 
     STR = ("string", "string", ("string",))
-    HEX = ("string", "string", ("string",))
     NUM = ("numeric", "number", ("number",))
     BOOL = ("boolean", "bool", ("bool",))
     AMOUNT = ("numeric or string", "number or string", ("number", "string"))
@@ -80,7 +79,7 @@ class Param:
 
     def usage(self) -> str:
         first = self.names[0]
-        if self.kind in (Kind.STR, Kind.HEX):
+        if self.kind is Kind.STR:
             return f'"{first}"'
         if self.kind is Kind.OBJ:
             return "options" if self.is_options else "{...}" if not self.inner else _braces(self)
@@ -295,7 +294,7 @@ def boolean(name: str, description: str, *, required: bool = False, default: Any
 
 
 def _hash_param(name: str, label: str, description: str, required: bool) -> Param:
-    return Param(name, Kind.HEX, description, required, None, lambda value: hash_value(value, label))
+    return Param(name, Kind.STR, description, required, None, lambda value: hash_value(value, label))
 
 
 def block_hash(name: str, description: str, *, required: bool = False) -> Param:
@@ -310,7 +309,7 @@ def txid(name: str, description: str, *, required: bool = False) -> Param:
 
 def hex_data(name: str, description: str, *, required: bool = False) -> Param:
     """Bytes as hex, passed on as text: methods have their own sentence for bad hex (`hex_value` has Core's)."""
-    return Param(name, Kind.HEX, description, required)
+    return Param(name, Kind.STR, description, required)
 
 
 def coin_amount(name: str, description: str, *, required: bool = False, default: Any = None) -> Param:

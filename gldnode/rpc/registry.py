@@ -12,7 +12,7 @@
     async def getblockhash(ctx: RpcContext, height: int) -> object: ...
 
 A handler gets every declared parameter by name: the checked and converted value, or the declared default
-(`None` unless given) when it was left out or null. What it returns is written as JSON (see rpc/json.py for amounts).
+(`None` unless given) when it was left out or null. What it returns is written as JSON; amounts: rpc/json.py.
 It raises RpcError; a `Reject` or `DecodeError` that it lets through is the caller's fault too.
 """
 
