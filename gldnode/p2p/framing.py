@@ -29,7 +29,8 @@ class Message:
 def encode_frame(message_start: bytes, command: str, payload: bytes) -> bytes:
     """`payload` behind its 24-byte header."""
     name = command.encode("ascii")
-    assert len(name) <= _COMMAND_SIZE and len(payload) <= MAX_PAYLOAD
+    assert len(name) <= _COMMAND_SIZE
+    assert len(payload) <= MAX_PAYLOAD
     return b"".join(
         (
             message_start,

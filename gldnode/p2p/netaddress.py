@@ -97,7 +97,7 @@ class NetAddress:
 
     @property
     def group(self) -> bytes:
-        """Addresses of one group are likely one operator's: /16 for IPv4, /32 for IPv6, 4 bits of a Tor or I2P key."""
+        """Addresses of one group are likely one operator's: IPv4 /16, IPv6 /32, 4 bits of a Tor or I2P key."""
         prefix = bytes((self.network,))
         match self.network:
             case Network.IPV4:
@@ -132,7 +132,7 @@ class NetAddress:
 
 
 def parse_host(text: str, port: int) -> NetAddress | None:
-    """The address that `text` is, None for a name that needs a look-up. Raises DecodeError for a bad onion name."""
+    """The address that `text` is, None for a name that needs a look-up. Raises DecodeError for a bad onion."""
     lowered = text.lower().rstrip(".")
     if lowered.endswith(".onion"):
         try:
