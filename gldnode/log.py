@@ -1,6 +1,6 @@
 """The log: debug.log with categories and rotation, the console, and the one place where secrets are masked.
 
-Modules log through `logging.getLogger(__name__)`. INFO and above always reach the log; DEBUG only for the categories
+Modules log through `logging.getLogger(__name__)`. INFO and above always reach the log; DEBUG only for categories
 switched on with `-debug=` or the `logging` RPC. A category is a name of Core's for a part of the tree.
 """
 
@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -126,8 +126,6 @@ class LogOptions:
 class _Formatter(logging.Formatter):
     """`2026-11-21T18:00:00Z [thread] [category] message`, Core's shape."""
 
-    converter = time.gmtime
-
     def __init__(self, options: LogOptions) -> None:
         super().__init__()
         self._options = options
@@ -186,7 +184,7 @@ class LogSetup:
         return {category: category in self._active for category in sorted(CATEGORIES)}
 
     def switch(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
-        """Turn categories on, then others off. `all` and `1` mean every one. Raises KeyError for an unknown name."""
+        """Turn categories on, then others off; `all` and `1` mean every one. Raises KeyError for an unknown name."""
         for names, add in ((include, True), (exclude, False)):
             for name in names:
                 chosen = _expand(name)
@@ -202,7 +200,7 @@ class LogSetup:
             handler.close()
 
 
-def _expand(name: str) -> Collection[str]:
+def _expand(name: str) -> set[str]:
     if name in ("1", "all", ""):
         return set(CATEGORIES)
     if name in ("0", "none") or name in _COMPAT:
