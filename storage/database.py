@@ -1,0 +1,337 @@
+"""The transactional seam: `await database.transact(fn)`, for payment and wallet records.
+
+How the embedded engine works: `transact` runs `fn` at once, on the event loop, on top of everything gathered
+before it, so transactions follow one another and never conflict. What they write gathers in one group, which
+a worker thread writes with one sync while the next group gathers. A transaction has happened when its group
+is on disk; then its `transact` returns. If the write fails, every `transact` of that group, and of the one
+that was gathered on top of it, raises CommitFailed, and nothing of either remains.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from enum import Enum
+from types import CoroutineType, TracebackType
+from typing import Any, Final, Self, TypeVar, final
+
+from storage.documents import DocumentReader
+from storage.errors import CommitFailed, GuardFailed, StorageError
+from storage.jsondocs import encode_json
+from storage.kv import KV, Snapshot, WriteBatch, key_range
+from storage.overlay import Overlay, merged
+from storage.records import encode_record
+
+__all__ = ["ABSENT", "Absent", "Database", "ReadSnapshot", "Txn"]
+
+T = TypeVar("T")
+
+ATTEMPTS: Final = 3
+
+
+class Absent(Enum):
+    """The type of `ABSENT`."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+"""For `require`: the key has no value."""
+
+
+@final
+class Txn(DocumentReader):
+    """What a transaction's function reads and writes through. Reads see the transaction's own writes."""
+
+    __slots__ = ("_kv", "_layers", "_own")
+
+    def __init__(self, kv: KV, layers: tuple[Overlay, ...]) -> None:
+        self._kv = kv
+        self._layers = layers  # newest first
+        self._own: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        if key in self._own:
+            return self._own[key]
+        for layer in self._layers:
+            if key in layer.ops:
+                return layer.ops[key]
+        return self._kv.get(key)
+
+    def iterate(
+        self,
+        *,
+        prefix: bytes | None = None,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+        keys_only: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        low, high = key_range(prefix, start, stop)
+        changes: dict[bytes, bytes | None] = {}
+        for layer in reversed(self._layers):
+            changes.update(layer.changes(low, high))
+        changes.update(
+            (key, value)
+            for key, value in self._own.items()
+            if (low is None or key >= low) and (high is None or key < high)
+        )
+        below = self._kv.iterate(start=low, stop=high, reverse=reverse, keys_only=keys_only)
+        if not changes:
+            return below
+        if keys_only:
+            changes = {key: None if value is None else b"" for key, value in changes.items()}
+        return merged(below, changes, sorted(changes, reverse=reverse), reverse)
+
+    def require(self, key: bytes, value: bytes | Absent) -> None:
+        """Guard: go on only while `key` has exactly this value, or none for `ABSENT`. Raises GuardFailed.
+
+        Leave the error alone: `transact` runs the function again, on what the database holds by then, and
+        raises GuardFailed to its caller when the third run fails too.
+        """
+        if self.get(key) != (None if value is ABSENT else value):
+            raise GuardFailed(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._own[key] = value
+
+    def delete(self, key: bytes) -> None:
+        self._own[key] = None
+
+    def put_json(self, key: bytes, document: object) -> None:
+        """Store a document: a msgspec struct, dataclass or plain value, as JSON."""
+        self._own[key] = encode_json(document)
+
+    def put_record(self, key: bytes, record: object) -> None:
+        """Store a record: a msgspec struct, dataclass or plain value, as msgpack."""
+        self._own[key] = encode_record(record)
+
+    @property
+    def changes(self) -> dict[bytes, bytes | None]:
+        """What the function has written so far; None is deleted."""
+        return self._own
+
+
+@final
+class ReadSnapshot(DocumentReader):
+    """Reads of what was durable at one moment. Close it, use `with`, or let it go."""
+
+    __slots__ = ("_snapshot",)
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._snapshot.get(key)
+
+    def iterate(
+        self,
+        *,
+        prefix: bytes | None = None,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+        keys_only: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        return self._snapshot.iterate(prefix=prefix, start=start, stop=stop, reverse=reverse, keys_only=keys_only)
+
+    def close(self) -> None:
+        self._snapshot.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._snapshot.close()
+
+
+class _Group:
+    """Transactions that one write makes durable together."""
+
+    __slots__ = ("overlay", "sync", "waiters")
+
+    def __init__(self) -> None:
+        self.overlay = Overlay()
+        self.sync = False
+        self.waiters: list[asyncio.Future[None]] = []
+
+    def settle(self, error: BaseException | None) -> None:
+        for waiter in self.waiters:
+            if waiter.done():
+                continue  # its caller was cancelled
+            if error is None:
+                waiter.set_result(None)
+            else:
+                failure = CommitFailed(f"the transaction was not written: {error}")
+                failure.__cause__ = error
+                waiter.set_exception(failure)
+
+
+class Database:
+    """Transactions over a `KV`, which it owns. `transact` belongs to one event loop; `reader` to any thread."""
+
+    def __init__(self, kv: KV, *, name: str = "database") -> None:
+        self._kv = kv
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: ThreadPoolExecutor | None = None
+        self._gathering: _Group | None = None
+        self._writing: _Group | None = None
+        self._write: Future[None] | None = None
+        self._closed = False
+
+    @property
+    def kv(self) -> KV:
+        """The engine below, for schema checks before the first transaction."""
+        return self._kv
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def transact(self, fn: Callable[[Txn], T], *, sync: bool = True) -> T:
+        """Run `fn(txn)` as one transaction and return its result once it is durable.
+
+        `fn` may run more than once and must change nothing but the transaction. Its exceptions come out as
+        they are, and then nothing is written. With sync=False the transaction may be lost in a power cut,
+        but never without those after it: for cursors that moved and nothing else.
+        Raises CommitFailed when the group could not be written. A caller that is cancelled while it waits
+        does not know: the transaction may be written all the same.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._adopt(loop)
+        result, changes = self._run(fn)
+        group = self._gathering
+        if changes:
+            if group is None:
+                group = self._gathering = _Group()
+                if self._writing is None:
+                    # Not now: transactions of tasks that are ready in this turn of the loop join the group.
+                    loop.call_soon(self._start_write)
+            group.overlay.absorb(changes)
+            if sync:
+                group.sync = True
+        else:
+            # Nothing to write, but what it read may still be on its way to the disk.
+            group = group or self._writing
+            if group is None:
+                return result
+        waiter = loop.create_future()
+        group.waiters.append(waiter)
+        await waiter
+        return result
+
+    def transact_blocking(self, fn: Callable[[Txn], T], *, sync: bool = True) -> T:
+        """`transact` for where no loop runs: start-up, tools, tests. Writes in the calling thread."""
+        if self._gathering is not None or self._writing is not None:
+            raise StorageError(f"{self._name}: transactions of the event loop are under way")
+        result, changes = self._run(fn)
+        if changes:
+            batch = WriteBatch()
+            batch.ops = changes
+            self._kv.write(batch, sync=sync)
+        return result
+
+    def reader(self) -> ReadSnapshot:
+        """What is durable now, to read from at leisure, in any thread."""
+        return ReadSnapshot(self._kv.snapshot())
+
+    def close(self) -> None:
+        """Write what is gathered, then close the engine. Transactions under way have their result afterwards."""
+        if self._closed:
+            return
+        self._closed = True
+        self._drain()
+        if self._worker is not None:
+            self._worker.shutdown()
+        self._kv.close()
+
+    def _run(self, fn: Callable[[Txn], T]) -> tuple[T, dict[bytes, bytes | None]]:
+        if self._closed:
+            raise StorageError(f"{self._name} is closed")
+        layers = tuple(group.overlay for group in (self._gathering, self._writing) if group is not None)
+        attempt = 1
+        while True:
+            txn = Txn(self._kv, layers)
+            try:
+                result = fn(txn)
+            except GuardFailed:
+                if attempt == ATTEMPTS:
+                    raise
+                attempt += 1
+                continue
+            if isinstance(result, CoroutineType):
+                result.close()
+                raise TypeError("a transaction's function must not be a coroutine function")
+            return result, txn.changes
+
+    def _start_write(self) -> None:
+        group = self._gathering
+        if group is None or self._writing is not None or self._loop is None:
+            return
+        self._gathering, self._writing = None, group
+        if self._worker is None:
+            self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"{self._name}-writer")
+        batch = WriteBatch()
+        batch.ops = group.overlay.ops
+        self._write = self._worker.submit(self._kv.write, batch, sync=group.sync)
+        loop = self._loop
+        self._write.add_done_callback(lambda done: _call_soon(loop, self._written, group, done))
+
+    def _written(self, group: _Group, done: Future[None]) -> None:
+        if self._writing is not group:
+            return  # settled by `close`
+        self._writing = self._write = None
+        error = done.exception()
+        group.settle(error)
+        if self._gathering is None:
+            return
+        if error is not None:
+            # It was computed from what the failed write should have made true.
+            dependent, self._gathering = self._gathering, None
+            dependent.settle(error)
+        else:
+            self._start_write()
+
+    def _drain(self) -> None:
+        """Finish in this thread what is being written and what is gathered."""
+        if self._writing is not None and self._write is not None:
+            self._write.exception()  # waits
+            self._written_without_next(self._writing, self._write)
+        group, self._gathering = self._gathering, None
+        if group is not None:
+            batch = WriteBatch()
+            batch.ops = group.overlay.ops
+            try:
+                self._kv.write(batch, sync=group.sync)
+            except StorageError as error:
+                group.settle(error)
+            else:
+                group.settle(None)
+
+    def _written_without_next(self, group: _Group, done: Future[None]) -> None:
+        error = done.exception()
+        self._writing = self._write = None
+        group.settle(error)
+        if error is not None and self._gathering is not None:
+            dependent, self._gathering = self._gathering, None
+            dependent.settle(error)
+
+    def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve another loop: the one before must have ended (tests run one after another)."""
+        if self._loop is not None and not self._loop.is_closed() and (self._gathering or self._writing):
+            raise StorageError(f"{self._name} is in use by another event loop")
+        if self._writing is not None or self._gathering is not None:
+            for group in (self._writing, self._gathering):
+                if group is not None:
+                    group.waiters.clear()
+            self._drain()
+        self._loop = loop
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: Any) -> None:
+    """As `call_soon_threadsafe`; a loop that has ended meanwhile waits for nothing any more."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(callback, *args)
