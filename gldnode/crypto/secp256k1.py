@@ -381,7 +381,10 @@ def recover(signature: bytes, recovery_id: int, digest: bytes, *, compressed: bo
 
 
 def ellswift_create(seckey: bytes, aux: bytes) -> bytes:
-    """A 64-byte encoding of the public key that looks random; `aux` are 32 unpredictable bytes. Raises InvalidKey."""
+    """A 64-byte encoding of the public key that looks random; `aux` are 32 unpredictable bytes.
+
+    Raises InvalidKey.
+    """
     _require(is_valid_seckey(seckey) and len(aux) == 32, "not a secret key")
     out = _buffers.out
     _require(lib.secp256k1_ellswift_create(_CTX, out, seckey, aux), "not a secret key")
