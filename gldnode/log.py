@@ -184,7 +184,7 @@ class LogSetup:
         return {category: category in self._active for category in sorted(CATEGORIES)}
 
     def switch(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
-        """Turn categories on, then others off; `all` and `1` mean every one. Raises KeyError for an unknown name."""
+        """Turn categories on, then others off; `all` and `1`: every one. Raises KeyError for an unknown name."""
         for names, add in ((include, True), (exclude, False)):
             for name in names:
                 chosen = _expand(name)
