@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 
-from gldnode.consensus.pow import compact_to_target
+from gldnode.consensus.pow import target_from_bits
 from gldnode.params import MAIN, make_genesis
 
 STEP = 200_000
@@ -41,7 +41,7 @@ def main() -> int:
         parser.error(f"the headline has {len(text)} bytes: a coinbase script holds 1 to 91")
     if not 0 <= args.time < 1 << 32:
         parser.error("--time must fit 32 bits")
-    target = compact_to_target(args.bits)
+    target, _, _ = target_from_bits(args.bits)
     script = MAIN.genesis.txs[0].outputs[0].script_pubkey
     block = make_genesis(text, args.time, args.bits, 0, MAIN.initial_subsidy, script)
     head = block.header.serialize()[:76]
