@@ -221,7 +221,10 @@ def script_to_asm(script: bytes, *, decode_sighash: bool = False) -> str:
 
 
 def count_sigops(script: bytes, accurate: bool) -> int:
-    """CHECKSIGs, and CHECKMULTISIGs as 20 each or, if `accurate`, as the number pushed before (Core: GetSigOpCount)."""
+    """CHECKSIGs, and CHECKMULTISIGs as 20 each or, if `accurate`, as the number pushed before them.
+
+    Core: GetSigOpCount.
+    """
     count = 0
     last = op.OP_INVALIDOPCODE
     pos, end = 0, len(script)
