@@ -277,7 +277,7 @@ class Node:
             listener(event)
 
     def add_step_listener(self, listener: Callable[[ChainStep], None]) -> None:
-        """Call `listener` in the validation thread after each connect and disconnect, the mempool already moved."""
+        """Call `listener` in the validation thread after each connect and disconnect, behind the mempool."""
         self._step_listeners.append(listener)
 
     def add_mempool_listener(self, listener: Callable[[MempoolEvent], None]) -> None:

@@ -1,0 +1,211 @@
+"""JSON-RPC over HTTP: authentication, limits, single calls and batches."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from gldnode.errors import DecodeError, Reject
+from gldnode.log import mask_params
+from gldnode.rpc import protocol
+from gldnode.rpc.auth import RpcAuth
+from gldnode.rpc.context import RpcContext, Services
+from gldnode.rpc.errors import RpcCode, RpcError
+from gldnode.rpc.protocol import Call
+from gldnode.rpc.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gldnode.node import Node
+
+__all__ = ["MAX_BODY_BYTES", "RpcHttp", "ServerState"]
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES: Final = 0x02000000
+"""Core's MAX_SIZE, 32 MiB."""
+BODY_TIMEOUT_S: Final = 30
+BAD_PASSWORD_PAUSE_S: Final = 0.25
+_WORKERS: Final = 16  # calls that Core would be working on while its queue fills
+_JSON: Final = {"Content-Type": "application/json"}  # exactly: ElectrumX compares the whole value
+
+
+@dataclass(slots=True)
+class ServerState:
+    """What the RPC server knows about itself."""
+
+    started_at: float
+    """Monotonic seconds."""
+    warmup: str | None = "RPC server started"
+    """What the node is doing while it loads; None when it is ready."""
+    log_path: str = ""
+    active: dict[int, tuple[str, float]] = field(default_factory=dict)
+    """Running calls: method and monotonic start."""
+    _numbers: "Iterator[int]" = field(default_factory=count)
+
+    @contextmanager
+    def running(self, method: str) -> "Iterator[None]":
+        number = next(self._numbers)
+        self.active[number] = (method, time.monotonic())
+        try:
+            yield
+        finally:
+            del self.active[number]
+
+
+class RpcHttp:
+    """The handler of POST `/` and `/wallet/<name>`."""
+
+    def __init__(
+        self,
+        node: "Node",
+        registry: Registry,
+        services: Services,
+        auth: RpcAuth,
+        state: ServerState,
+        *,
+        work_queue: int = 64,
+    ) -> None:
+        self._node = node
+        self._registry = registry
+        self._services = services
+        self._auth = auth
+        self._state = state
+        self._limit = _WORKERS + max(work_queue, 1)
+        self._busy = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one HTTP request."""
+        if request.method != "POST":
+            return web.Response(
+                status=405, text="JSONRPC server handles only POST requests", headers={"Allow": "POST"}
+            )
+        user = self._auth.user_of(request.headers.get("Authorization"))
+        if user is None:
+            if "Authorization" in request.headers:
+                log.warning("RPC: incorrect password attempt from %s", request.remote)
+                await asyncio.sleep(BAD_PASSWORD_PAUSE_S)
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="jsonrpc"'})
+        if self._busy >= self._limit:
+            log.warning("Request rejected because http work queue depth exceeded, see -rpcworkqueue=")
+            return web.Response(status=503, text="Work queue depth exceeded")
+        self._busy += 1
+        try:
+            body = await _read_body(request)
+            if isinstance(body, web.Response):
+                return body
+            return await self._answer(user, _wallet_name(request), body)
+        finally:
+            self._busy -= 1
+
+    async def _answer(self, user: str, wallet_name: str | None, body: bytes) -> web.Response:
+        ctx = RpcContext(self._node, self._services, self._registry, self._state, user, wallet_name)
+        call = Call()
+        try:
+            value = protocol.parse_body(body)
+            if isinstance(value, list):
+                return await self._answer_batch(ctx, value)
+            call = protocol.parse_call(value)
+        except protocol.Failure as failure:
+            return _json(protocol.reply_error(failure.call, failure), protocol.http_status(failure))
+        except RpcError as error:
+            return _json(protocol.reply_error(call, error), protocol.http_status(error))
+        if not self._auth.allows(user, call.method):
+            log.warning("RPC User %s not allowed to call method %s", user, call.method[:64])
+            return web.Response(status=403)
+        reply, error = await self._run(ctx, call)
+        if call.is_notification:
+            return web.Response(status=204)
+        return _json(reply, 200 if error is None or call.v2 else protocol.http_status(error))
+
+    async def _answer_batch(self, ctx: RpcContext, values: Sequence[Any]) -> web.Response:
+        for value in values:
+            method = value.get("method") if isinstance(value, dict) else None
+            if isinstance(method, str) and not self._auth.allows(ctx.user, method):
+                log.warning("RPC User %s not allowed to call method %s", ctx.user, method[:64])
+                return web.Response(status=403)
+        replies: list[bytes] = []
+        for value in values:
+            try:
+                call = protocol.parse_call(value)
+            except protocol.Failure as failure:
+                replies.append(protocol.reply_error(failure.call, failure))
+                continue
+            reply, _ = await self._run(ctx, call)
+            if not call.is_notification:
+                replies.append(reply)
+            await asyncio.sleep(0)  # a long batch lets others in between its calls
+        if not replies and values:
+            return web.Response(status=204)
+        return _json(b"[" + b",".join(replies) + b"]", 200)
+
+    async def _run(self, ctx: RpcContext, call: Call) -> tuple[bytes, RpcError | None]:
+        """Run one call; its encoded answer, and the error when it is one."""
+        try:
+            return protocol.reply_result(call, await self._execute(ctx, call)), None
+        except RpcError as caught:
+            error = caught
+        except Reject as reject:
+            error = RpcError(RpcCode.VERIFY_REJECTED, str(reject))
+        except DecodeError as bad:
+            error = RpcError(RpcCode.INVALID_PARAMETER, str(bad))
+        except asyncio.CancelledError:
+            raise
+        except Exception as unexpected:  # supervisor: one call's failure is that call's answer
+            log.exception("RPC %s failed", call.method[:64])
+            error = RpcError(RpcCode.MISC_ERROR, f"Internal error: {type(unexpected).__name__}; see debug.log")
+        return protocol.reply_error(call, error), error
+
+    async def _execute(self, ctx: RpcContext, call: Call) -> Any:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("ThreadRPCServer method=%s user=%s", call.method[:64], ctx.user)
+            log.debug("RPC arguments: %s", str(mask_params(call.params))[:1000])
+        if self._state.warmup is not None:
+            method = self._registry.get(call.method)
+            if method is None or method.needs_warm:
+                raise RpcError(RpcCode.IN_WARMUP, self._state.warmup)
+        with self._state.running(call.method):
+            return await self._registry.call(ctx, call.method, call.params)
+
+
+def _json(body: bytes, status: int) -> web.Response:
+    return web.Response(status=status, body=body + b"\n", headers=_JSON)
+
+
+def _wallet_name(request: web.Request) -> str | None:
+    """The wallet in the path `/wallet/<name>`, None at `/`."""
+    path = request.rel_url.raw_path
+    if not path.startswith("/wallet/"):
+        return None
+    return unquote(path.removeprefix("/wallet/"))
+
+
+async def _read_body(request: web.Request) -> bytes | web.Response:
+    """The whole body, or the answer for one that is too large or too slow."""
+    too_large = web.Response(status=413, text="Request body too large")
+    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
+        too_large.force_close()
+        return too_large
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    too_large.force_close()
+                    return too_large
+                chunks.append(chunk)
+    except TimeoutError:
+        slow = web.Response(status=408, text="The request's body did not arrive in time")
+        slow.force_close()
+        return slow
+    return b"".join(chunks)
