@@ -1,8 +1,19 @@
-"""The engine on disk: LevelDB. The only module that imports plyvel."""
+"""The engine on disk: LevelDB. The only module that imports plyvel.
 
+Two things here are not plain delegation:
+
+* Iteration goes through plyvel's raw iterator. The comfortable one leaves out the entry at the very start of
+  a reversed range, and takes a block that cannot be read for the end of the data.
+* After a write has failed, LevelDB does not know how much of it is in its log, and would append behind a torn
+  record. So the next write first opens the database again, once the disk takes data, and puts back what the
+  failed write may have changed. Other threads read meanwhile: each shows in `_inside` that it is in plyvel,
+  since closing under a running read would crash the process.
+"""
+
+import os
 from collections.abc import Iterator
-from itertools import repeat
 from pathlib import Path
+from threading import Event, Lock, get_ident
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,87 +26,33 @@ from storage.prefix import PrefixKV
 __all__ = ["LevelKV"]
 
 _MIB = 1 << 20
+_PLYVEL_ERRORS = (plyvel.Error, RuntimeError)  # RuntimeError: the handle is closed
 
 
-class _Reader:
-    """Reads of a plyvel database or snapshot."""
+class _Closed:
+    """Stands where there is no handle."""
 
-    def __init__(self, handle: Any, path: Path) -> None:
-        self._handle = handle
+    closed = True
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("closed")
+
+
+_CLOSED = _Closed()
+
+
+class LevelKV:
+    """A `KV` in a folder of its own, opened by one process at a time."""
+
+    def __init__(self, path: Path, options: dict[str, Any]) -> None:
         self._path = path
-
-    def get(self, key: bytes) -> bytes | None:
-        try:
-            value: bytes | None = self._handle.get(key, verify_checksums=True)
-        except (plyvel.Error, RuntimeError) as error:
-            raise _translate(error, self._path) from error
-        return value
-
-    def iterate(
-        self,
-        *,
-        prefix: bytes | None = None,
-        start: bytes | None = None,
-        stop: bytes | None = None,
-        reverse: bool = False,
-        keys_only: bool = False,
-    ) -> Iterator[tuple[bytes, bytes]]:
-        low, high = key_range(prefix, start, stop)
-        if low is not None and high is not None and low >= high:
-            return iter(())
-        try:
-            found = self._handle.iterator(
-                start=low, stop=high, reverse=reverse, include_value=not keys_only, verify_checksums=True
-            )
-        except (plyvel.Error, RuntimeError) as error:
-            raise _translate(error, self._path) from error
-        return _Pairs(zip(found, repeat(b""), strict=False) if keys_only else found, self._path)
-
-
-class _Pairs:
-    """An iterator whose failures are StorageErrors."""
-
-    __slots__ = ("_next", "_path")
-
-    def __init__(self, found: Iterator[tuple[bytes, bytes]], path: Path) -> None:
-        self._next = found.__next__
-        self._path = path
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> tuple[bytes, bytes]:
-        try:
-            return self._next()
-        except (plyvel.Error, RuntimeError) as error:
-            raise _translate(error, self._path) from error
-
-
-class _LevelSnapshot(_Reader):
-    """One moment of a `LevelKV`."""
-
-    def close(self) -> None:
-        self._handle.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class LevelKV(_Reader):
-    """A `KV` in a folder of its own, opened by one process at a time.
-
-    After a write has failed every further one is refused until the database is opened again: LevelDB does
-    not know how much of the failed record has reached its log, and would append behind a torn one.
-    """
-
-    def __init__(self, handle: Any, path: Path) -> None:
-        super().__init__(handle, path)
-        self._failure: str | None = None
+        self._options = options
+        self._write_lock = Lock()
+        self._inside: dict[int, bool] = {}
+        self._undo: dict[bytes, bytes | None] | None = None
+        """Set after a failed write: what its keys held before."""
+        self._handle: Any = _CLOSED
+        self._closed = False
 
     @classmethod
     def open(
@@ -113,53 +70,76 @@ class LevelKV(_Reader):
 
         Raises DatabaseLocked when a process has it open, DatabaseCorrupt when it is damaged.
         """
-        try:
-            if create:
-                path.mkdir(parents=True, exist_ok=True)
-            handle = plyvel.DB(
-                str(path),
-                create_if_missing=create,
-                paranoid_checks=True,
-                lru_cache_size=cache_bytes,
-                write_buffer_size=write_buffer_bytes,
-                max_open_files=max_open_files,
-                bloom_filter_bits=bloom_bits,
-                compression="snappy" if compress else None,
-            )
-        except (plyvel.Error, OSError) as error:
-            raise _translate(error, path) from error
-        return cls(handle, path)
+        kv = cls(
+            path,
+            {
+                "create_if_missing": create,
+                "paranoid_checks": True,
+                "lru_cache_size": cache_bytes,
+                "write_buffer_size": write_buffer_bytes,
+                "max_open_files": max_open_files,
+                "bloom_filter_bits": bloom_bits,
+                "compression": "snappy" if compress else None,
+            },
+        )
+        kv._open()
+        return kv
 
     @property
     def path(self) -> Path:
         return self._path
 
-    def write(self, batch: WriteBatch, *, sync: bool) -> None:
-        if self._failure is not None:
-            raise StorageError(
-                f"the database {self._path} takes no more writes until it is opened again, "
-                f"since one has failed: {self._failure}"
-            )
+    def get(self, key: bytes) -> bytes | None:
+        inside, thread = self._inside, get_ident()
+        inside[thread] = True
         try:
-            native = self._handle.write_batch(sync=sync)
-            put, delete = native.put, native.delete
-            for key, value in batch.ops.items():
-                if value is None:
-                    delete(key)
-                else:
-                    put(key, value)
-            native.write()
-        except (plyvel.Error, RuntimeError) as error:
-            failure = _translate(error, self._path)
-            if not self._handle.closed:
-                self._failure = str(error)
-            raise failure from error
+            value: bytes | None = self._handle.get(key, verify_checksums=True)
+        except _PLYVEL_ERRORS as error:
+            raise self._translate(error) from error
+        except TypeError:  # plyvel takes no subclass of bytes
+            value = self._handle.get(bytes(memoryview(key)), verify_checksums=True)
+        finally:
+            inside[thread] = False
+        return value
 
-    def snapshot(self) -> _LevelSnapshot:
+    def iterate(
+        self,
+        *,
+        prefix: bytes | None = None,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+        keys_only: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        low, high = key_range(prefix, start, stop)
+        handle = self._handle
+        return self._iterate(handle, handle, low, high, reverse, keys_only)
+
+    def write(self, batch: WriteBatch, *, sync: bool) -> None:
+        with self._write_lock:
+            if self._undo is not None:
+                self._recover()
+            inside, thread = self._inside, get_ident()
+            inside[thread] = True
+            try:
+                self._write(batch.ops, sync)
+            except plyvel.Error as error:
+                self._undo = self._present(batch.ops)
+                raise self._translate(error) from error
+            except RuntimeError as error:
+                raise self._translate(error) from error
+            finally:
+                inside[thread] = False
+
+    def snapshot(self) -> "_LevelSnapshot":
+        inside, thread = self._inside, get_ident()
+        inside[thread] = True
         try:
-            return _LevelSnapshot(self._handle.snapshot(), self._path)
-        except (plyvel.Error, RuntimeError) as error:
-            raise _translate(error, self._path) from error
+            return _LevelSnapshot(self, self._handle)
+        except _PLYVEL_ERRORS as error:
+            raise self._translate(error) from error
+        finally:
+            inside[thread] = False
 
     def prefixed(self, prefix: bytes) -> KV:
         return PrefixKV(self, prefix)
@@ -168,29 +148,248 @@ class LevelKV(_Reader):
         """Bytes of the tables on disk; what is still in the log does not count."""
         try:
             size: int = self._handle.approximate_size(b"", b"\xff" * 32)
-        except (plyvel.Error, RuntimeError) as error:
-            raise _translate(error, self._path) from error
+        except _PLYVEL_ERRORS as error:
+            raise self._translate(error) from error
         return size
 
     def compact(self) -> None:
         """Rewrite the tables without what has been deleted. Slow."""
-        self._handle.compact_range()
+        with self._write_lock:
+            try:
+                self._handle.compact_range()
+            except _PLYVEL_ERRORS as error:
+                raise self._translate(error) from error
 
     def close(self) -> None:
-        self._handle.close()
+        with self._write_lock:
+            self._closed = True
+            self._release()
+
+    def _open(self) -> None:
+        try:
+            if self._options["create_if_missing"]:
+                self._path.mkdir(parents=True, exist_ok=True)
+            self._handle = plyvel.DB(str(self._path), **self._options)
+        except (plyvel.Error, OSError) as error:
+            raise self._translate(error) from error
+
+    def _write(self, ops: dict[bytes, bytes | None], sync: bool) -> None:
+        native = self._handle.write_batch(sync=sync)
+        put, delete = native.put, native.delete
+        try:
+            for key, value in ops.items():
+                if value is None:
+                    delete(key)
+                else:
+                    put(key, value)
+        except TypeError:  # plyvel takes no subclass of bytes
+            return self._write({bytes(memoryview(key)): value for key, value in ops.items()}, sync)
+        native.write()
+        return None
+
+    def _present(self, keys: dict[bytes, bytes | None]) -> dict[bytes, bytes | None]:
+        try:
+            return {key: self._handle.get(bytes(memoryview(key))) for key in keys}
+        except plyvel.Error:
+            return {}
+
+    def _release(self) -> None:
+        """Close the handle when no other thread is inside it."""
+        handle, self._handle = self._handle, _CLOSED
+        if handle.closed:
+            return
+        me, pause = get_ident(), Event()
+        while any(inside for thread, inside in list(self._inside.items()) if thread != me):
+            pause.wait(0.001)
+        handle.close()
+
+    def _recover(self) -> None:
+        """Open again after a failed write, as it was before that."""
+        assert self._undo is not None
+        if self._closed:
+            raise StorageError(f"the database {self._path} is closed")
+        self._check_disk()
+        self._release()
+        self._open()
+        try:
+            if self._undo:
+                self._write(self._undo, True)
+        except plyvel.Error as error:
+            raise self._translate(error) from error
+        self._undo = None
+
+    def _check_disk(self) -> None:
+        """Raise unless the disk takes what opening may write: reads go on from the old handle meanwhile."""
+        probe = self._path / "probe.tmp"
+        try:
+            try:
+                with probe.open("wb") as file:
+                    file.write(bytes(min(self._options["write_buffer_size"], 8 * _MIB)))
+                    file.flush()
+                    os.fsync(file.fileno())
+            finally:
+                probe.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"the database {self._path} takes no writes: {error.strerror}. "
+                "It goes on by itself once the disk has room and can be written"
+            ) from error
+
+    def _iterate(
+        self,
+        source: Any,
+        handle: Any,
+        low: bytes | None,
+        high: bytes | None,
+        reverse: bool,
+        keys_only: bool,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Entries of [low, high) from `source`: `handle`, or a snapshot of it."""
+        inside, thread = self._inside, get_ident()
+        inside[thread] = True
+        try:
+            if handle is not self._handle:
+                raise RuntimeError("closed")
+            cursor = source.raw_iterator(verify_checksums=True)
+            if reverse:
+                _seek_last_below(cursor, high)
+            elif low is None:
+                cursor.seek_to_first()
+            else:
+                cursor.seek(bytes(memoryview(low)))
+        except _PLYVEL_ERRORS as error:
+            raise self._translate(error) from error
+        finally:
+            inside[thread] = False
+        return self._entries(cursor, handle, low, high, reverse, keys_only)
+
+    def _entries(
+        self,
+        cursor: Any,
+        handle: Any,
+        low: bytes | None,
+        high: bytes | None,
+        reverse: bool,
+        keys_only: bool,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        inside = self._inside
+        valid, read_key, read_value = cursor.valid, cursor.key, cursor.value
+        advance = cursor.prev if reverse else cursor.next
+        fresh = True
+        try:
+            while True:
+                thread = get_ident()
+                inside[thread] = True
+                try:
+                    if handle is not self._handle:
+                        raise RuntimeError("closed")
+                    if fresh:
+                        fresh = False
+                    else:
+                        advance()
+                    if not valid():
+                        return
+                    key = read_key()
+                    if (low is not None and key < low) if reverse else (high is not None and key >= high):
+                        return
+                    value = b"" if keys_only else read_value()
+                except _PLYVEL_ERRORS as error:
+                    raise self._translate(error) from error
+                finally:
+                    inside[thread] = False
+                yield key, value
+        finally:
+            self._close_cursor(cursor, handle)
+
+    def _close_cursor(self, cursor: Any, handle: Any) -> None:
+        thread = get_ident()
+        self._inside[thread] = True
+        try:
+            if handle is self._handle:
+                cursor.close()
+        finally:
+            self._inside[thread] = False
+
+    def _translate(self, error: Exception) -> StorageError:
+        """Our error for one of plyvel's, naming the folder and what to do."""
+        first = error.args[0] if error.args else ""
+        message = first.decode("utf-8", "replace") if isinstance(first, bytes) else str(error)
+        path = self._path
+        if "LOCK" in message:
+            return DatabaseLocked(
+                f"cannot lock {path / 'LOCK'}: another process has this database open. "
+                "Is a node already running on this data folder? Stop it, or give this one another folder. "
+                f"({message})"
+            )
+        if isinstance(error, plyvel.CorruptionError) or "Corruption" in message:
+            return DatabaseCorrupt(f"the database {path} is damaged: {message}")
+        if isinstance(error, RuntimeError):
+            return StorageError(f"the database {path} is closed")
+        return StorageError(f"the database {path} failed: {message}")
 
 
-def _translate(error: Exception, path: Path) -> StorageError:
-    """Our error for one of plyvel's, naming the folder and what to do."""
-    message = str(error)
-    if "LOCK" in message:
-        return DatabaseLocked(
-            f"cannot lock {path / 'LOCK'}: another process has this database open. "
-            "Is a node already running on this data folder? Stop it, or give this one another folder. "
-            f"({message})"
-        )
-    if isinstance(error, plyvel.CorruptionError) or "Corruption" in message:
-        return DatabaseCorrupt(f"the database {path} is damaged: {message}")
-    if isinstance(error, RuntimeError):
-        return StorageError(f"the database {path} is closed")
-    return StorageError(f"the database {path} failed: {message}")
+class _LevelSnapshot:
+    """One moment of a `LevelKV`."""
+
+    def __init__(self, kv: LevelKV, handle: Any) -> None:
+        self._kv = kv
+        self._handle = handle
+        self._native = handle.snapshot()
+
+    def get(self, key: bytes) -> bytes | None:
+        kv = self._kv
+        inside, thread = kv._inside, get_ident()
+        inside[thread] = True
+        try:
+            if self._handle is not kv._handle:
+                raise RuntimeError("closed")
+            value: bytes | None = self._native.get(key, verify_checksums=True)
+        except _PLYVEL_ERRORS as error:
+            raise kv._translate(error) from error
+        except TypeError:
+            value = self._native.get(bytes(memoryview(key)), verify_checksums=True)
+        finally:
+            inside[thread] = False
+        return value
+
+    def iterate(
+        self,
+        *,
+        prefix: bytes | None = None,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+        keys_only: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        low, high = key_range(prefix, start, stop)
+        return self._kv._iterate(self._native, self._handle, low, high, reverse, keys_only)
+
+    def close(self) -> None:
+        kv = self._kv
+        inside, thread = kv._inside, get_ident()
+        inside[thread] = True
+        try:
+            if self._handle is kv._handle:
+                self._native.close()
+        finally:
+            inside[thread] = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _seek_last_below(cursor: Any, high: bytes | None) -> None:
+    """Put `cursor` on the last entry whose key is less than `high`."""
+    if high is None:
+        cursor.seek_to_last()
+        return
+    cursor.seek(bytes(memoryview(high)))
+    if cursor.valid():
+        cursor.prev()
+    else:
+        cursor.seek_to_last()
