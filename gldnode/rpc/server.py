@@ -116,8 +116,8 @@ class RpcHttp:
             call = protocol.parse_call(value)
         except protocol.Failure as failure:
             return _json(protocol.reply_error(failure.call, failure), protocol.http_status(failure))
-        except RpcError as error:
-            return _json(protocol.reply_error(call, error), protocol.http_status(error))
+        except RpcError as bad:
+            return _json(protocol.reply_error(call, bad), protocol.http_status(bad))
         if not self._auth.allows(user, call.method):
             log.warning("RPC User %s not allowed to call method %s", user, call.method[:64])
             return web.Response(status=403)
@@ -190,22 +190,14 @@ def _wallet_name(request: web.Request) -> str | None:
 
 async def _read_body(request: web.Request) -> bytes | web.Response:
     """The whole body, or the answer for one that is too large or too slow."""
-    too_large = web.Response(status=413, text="Request body too large")
-    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
-        too_large.force_close()
-        return too_large
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for chunk in request.content.iter_any():
-                size += len(chunk)
-                if size > MAX_BODY_BYTES:
-                    too_large.force_close()
-                    return too_large
-                chunks.append(chunk)
-    except TimeoutError:
-        slow = web.Response(status=408, text="The request's body did not arrive in time")
-        slow.force_close()
-        return slow
-    return b"".join(chunks)
+    refusal = web.Response(status=413, text="Request body too large")
+    if request.content_length is None or request.content_length <= MAX_BODY_BYTES:
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await request.read()
+            if len(body) <= MAX_BODY_BYTES:
+                return body
+        except TimeoutError:
+            refusal = web.Response(status=408, text="The request's body did not arrive in time")
+    refusal.force_close()
+    return refusal
