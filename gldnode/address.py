@@ -10,22 +10,16 @@ from gldnode.errors import DecodeError
 from gldnode.params import ChainParams
 from gldnode.primitives.base58 import decode_base58, decode_base58check, encode_base58check
 from gldnode.primitives.bech32 import Bech32Error, Encoding, convert_bits, decode_bech32, encode_bech32
-from gldnode.primitives.hashes import hash160, sha256
+from gldnode.script.script import witness_program
+from gldnode.script.templates import p2pkh_script, witness_script
 
 __all__ = [
     "AddressError",
     "address_to_script",
     "encode_wif",
     "is_address",
-    "p2pkh_script",
-    "p2sh_script",
-    "p2tr_script",
-    "p2wpkh_script",
-    "p2wsh_script",
     "parse_wif",
     "script_to_address",
-    "witness_program",
-    "witness_program_script",
 ]
 
 CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -37,44 +31,6 @@ class AddressError(DecodeError):
     def __init__(self, message: str, locations: Sequence[int] = ()) -> None:
         super().__init__(message)
         self.locations = tuple(locations)
-
-
-def p2pkh_script(key_hash: bytes) -> bytes:
-    return b"\x76\xa9\x14" + key_hash + b"\x88\xac"
-
-
-def p2sh_script(script_hash: bytes) -> bytes:
-    return b"\xa9\x14" + script_hash + b"\x87"
-
-
-def p2wpkh_script(pubkey: bytes) -> bytes:
-    """Pays the compressed public key `pubkey`."""
-    return b"\x00\x14" + hash160(pubkey)
-
-
-def p2wsh_script(witness_script: bytes) -> bytes:
-    return b"\x00\x20" + sha256(witness_script)
-
-
-def p2tr_script(output_key: bytes) -> bytes:
-    """Pays the 32-byte output key, already tweaked."""
-    return b"\x51\x20" + output_key
-
-
-def witness_program_script(version: int, program: bytes) -> bytes:
-    opcode = 0x50 + version if version else 0
-    return bytes((opcode, len(program))) + program
-
-
-def witness_program(script: bytes) -> tuple[int, bytes] | None:
-    """Version and program where `script` is a witness program (BIP 141), else None."""
-    if not 4 <= len(script) <= 42 or script[1] != len(script) - 2:
-        return None
-    if script[0] == 0:
-        return 0, script[2:]
-    if 0x51 <= script[0] <= 0x60:
-        return script[0] - 0x50, script[2:]
-    return None
 
 
 def script_to_address(script: bytes, params: ChainParams) -> str | None:
@@ -102,7 +58,7 @@ def address_to_script(text: str, params: ChainParams) -> bytes:
     if len(payload) == 21 and payload[0] == params.p2pkh_version:
         return p2pkh_script(payload[1:])
     if len(payload) == 21 and payload[0] == params.p2sh_version:
-        return p2sh_script(payload[1:])
+        return b"\xa9\x14" + payload[1:] + b"\x87"
     if payload[:1] and payload[0] in (params.p2pkh_version, params.p2sh_version):
         raise AddressError("Invalid length for Base58 address (P2PKH or P2SH)")
     raise AddressError("Invalid or unsupported Base58-encoded address.")
@@ -143,7 +99,7 @@ def _segwit_script(text: str, params: ChainParams) -> bytes:
         raise AddressError("Invalid Bech32 address witness version")
     if not 2 <= len(program) <= 40:
         raise AddressError(f"Invalid Bech32 address program size ({size})")
-    return witness_program_script(version, program)
+    return witness_script(version, program)
 
 
 def is_address(text: str, params: ChainParams) -> bool:

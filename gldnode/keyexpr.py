@@ -98,7 +98,7 @@ class KeyExpr:
         return found
 
     def derive(self, index: int) -> DerivedKey:
-        """The key at `index` (ignored without wildcard). Raises DescriptorError where the private key is missing."""
+        """The key at `index` (ignored without wildcard). Raises DescriptorError if the private key is missing."""
         if self.extended is None:
             fingerprint, path = self.origin or (hash160(self.pubkey)[:4], ())
             return DerivedKey(self.pubkey, fingerprint, path, self.secret)
@@ -154,7 +154,7 @@ class KeyExpr:
 
 
 def parse_key(text: str, use: KeyUse, params: ChainParams) -> list[KeyExpr]:
-    """The key expressions of `text`: one, or one per branch of a multipath step (BIP 389). Raises DescriptorError."""
+    """The key expression of `text`, or one per branch of a multipath step (BIP 389). Raises DescriptorError."""
     parts = text.split("]")
     if len(parts) > 2:
         raise DescriptorError("Multiple ']' characters found for a single pubkey")

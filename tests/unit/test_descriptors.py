@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gldnode.bip32 import ExtendedKey
 from gldnode.descriptors import (
     DescriptorError,
     add_checksum,
@@ -142,8 +143,20 @@ def test_bcoin_addresses() -> None:
                 assert found[: len(expected)] == expected
 
 
+def test_multi_a_in_a_tapleaf() -> None:
+    internal = "a34b99f22c790c4e36b2b3c2c35a36db06226e41c692fc82b8b56ac1c540c5bd"
+    other = "669b8afcec803a0d323e9a17f3ea8e68e8abe5a278020a929adbec52421adbd0"
+    tree = parse_descriptor(f"tr({internal},multi_a(2,{internal},{other}))", BITCOIN).expand().taproot
+    assert tree is not None
+    assert tree.leaves[0][0].hex() == f"20{internal}ac20{other}ba529c"
+    ordered = parse_descriptor(f"tr({internal},sortedmulti_a(1,{internal},{other}))", BITCOIN).expand().taproot
+    assert ordered is not None
+    assert ordered.leaves[0][0].hex() == f"20{other}ac20{internal}ba519c"
+
+
 def test_miniscript_in_wsh_and_tapleaf() -> None:
-    key = "[d34db33f/84h/0h/0h]xpub6ERApfZwUNrhLCkDtcHTcxd75RbzS1ed54G1LkBUHQVHQKqhMkhgbmJbZRkrgZw4koxb5JaHWkY4ALHY2grBGRjaDMzQLcgJvLJuZZvRcEL/0/*"
+    xpub = ExtendedKey.from_seed(bytes(16)).to_public().to_text(BITCOIN)
+    key = f"[d34db33f/84h/0h/0h]{xpub}/0/*"
     for text in (f"wsh(and_v(v:pk({key}),older(144)))", f"tr({key},and_v(v:pk({key}),older(9)))"):
         descriptor = parse_descriptor(text, BITCOIN)
         assert descriptor.to_text() == add_checksum(text)
