@@ -1,0 +1,370 @@
+"""`gldnode`: the composition root. Configuration, folder, node, plug-ins, HTTP sites; stopped in reverse order.
+
+The HTTP port opens before the chain is loaded: until the node is ready every call is answered with -28 and what
+the node is doing. Whatever prevents a start is one sentence on stderr and exit status 1.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Any, Final
+
+from api.app import Sites, build_sites
+from gldnode import options, process
+from gldnode.clock import MockableClock
+from gldnode.config import Config, ConfigError, load_config
+from gldnode.display import Display, QuietDisplay, TerminalDisplay
+from gldnode.errors import NodeError
+from gldnode.log import LogOptions, LogSetup, mask_setting, setup_logging
+from gldnode.node import Node
+from gldnode.notify import Notifier
+from gldnode.params import NETWORKS, ChainParams
+from gldnode.ports import Plugin
+from gldnode.process import FolderLock, StartupError
+from gldnode.rpc.auth import RpcAuth, cookie_path, remove_cookie, write_cookie
+from gldnode.rpc.context import Services
+from gldnode.rpc.methods import build_registry
+from gldnode.rpc.server import RpcHttp, ServerState
+from gldnode.settings import chain_options, mempool_options
+from storage.errors import StorageError
+
+__all__ = ["Daemon", "default_base_dir", "main", "run"]
+
+log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S: Final = 15
+TICK_S: Final = 1.0
+
+
+def default_base_dir() -> Path:
+    return Path.home() / ".gldnode"
+
+
+class Daemon:
+    """One run of the node: `run` until asked to stop."""
+
+    def __init__(self, config: Config, params: ChainParams, log_setup: LogSetup, display: Display) -> None:
+        self.config = config
+        self.params = params
+        self.display = display
+        self.clock = MockableClock()
+        self.node = Node(
+            params, config, clock=self.clock, reader_threads=config.get_int("rpcthreads", 4, least=1, most=64)
+        )
+        self.services = Services()
+        self.services.add(log_setup)
+        self.services.add(self.clock)
+        self.notifier = Notifier(config)
+        self.services.add(self.notifier)
+        log_file = config.get_path("debuglogfile", "debug.log")
+        self.state = ServerState(self.clock.monotonic(), log_path=str(log_file or ""))
+        self.sites: Sites | None = None
+        self._undo: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+
+    async def run(self) -> int:
+        """Start, wait for the end, stop. The process's exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.node.request_stop)
+        started = asyncio.create_task(self._start(), name="start-up")
+        stop = asyncio.create_task(self.node.stop_requested.wait(), name="stop requested")
+        try:
+            await asyncio.wait((started, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not started.done():
+                started.cancel()
+            await asyncio.gather(started, return_exceptions=True)
+            if not started.cancelled():
+                started.result()
+                await stop
+        finally:
+            stop.cancel()
+            await self._stop()
+        if self.node.failure is not None:
+            raise StartupError(f"A fatal internal error occurred, see debug.log for details: {self.node.failure}")
+        return 0
+
+    async def _start(self) -> None:
+        """Every part in order; what was started is noted in `_undo`."""
+        chain, pool = chain_options(self.config, self.params), mempool_options(self.config, self.params)
+        mocktime = self.config.get_int("mocktime", 0, least=0)
+        if mocktime and self.params.is_regtest:
+            self.clock.set_mock_time(mocktime)
+        self._undo.append(("the node", self.node.stop))
+        if self.config.get_bool("server", True):
+            await self._open_sites()
+        self._stage("Loading block index…")
+        await self.node.start(chain, pool)
+        self._undo.append(("the mempool", self._dump_mempool))
+        self.node.spawn("watch", self._watch())
+        await self._start_parts()
+        self._stage("Starting payments…")
+        await self._start_plugins()
+        self._load_mempool()
+        self.state.warmup = None
+        self._announce()
+        process.signal_ready()
+        self.notifier.notify("startupnotify")
+
+    async def _open_sites(self) -> None:
+        auth = RpcAuth.from_config(self.config)
+        cookie = cookie_path(self.config)
+        if cookie is not None and not auth.has_password:
+            password = write_cookie(cookie, self.node.entropy, self.config.get("rpccookieperms") or "owner")
+            auth.add_user("__cookie__", password)
+
+            async def forget_cookie() -> None:
+                remove_cookie(cookie, password)
+
+            self._undo.append(("the cookie", forget_cookie))
+        rpc = RpcHttp(
+            self.node,
+            build_registry(self.params, with_wallet=not self.config.get_bool("disablewallet")),
+            self.services,
+            auth,
+            self.state,
+            work_queue=self.config.get_int("rpcworkqueue", 64, least=1),
+        )
+        try:
+            self.sites = build_sites(
+                self.node, rpc.handle, None, with_payments=self.config.get_bool("payments", True)
+            )
+            await self.sites.start()
+        except ValueError as error:
+            raise StartupError(str(error)) from error
+        except OSError as error:
+            raise StartupError(f"Unable to start HTTP server: {error.strerror or error}") from error
+        self._undo.append(("the HTTP sites", self.sites.stop))
+        for host, port in self.sites.addresses:
+            log.info("Binding RPC on address %s port %d", host, port)
+
+    async def _start_parts(self) -> None:
+        """Indexes, wallets, peers: each is told to stop in reverse order."""
+
+    async def _start_plugins(self) -> None:
+        for entry in sorted(entry_points(group="gldnode.plugins"), key=lambda found: found.name):
+            if not self.config.get_bool(entry.name, True):
+                log.info("Plug-in %s is switched off", entry.name)
+                continue
+            plugin: Plugin = entry.load()()
+            await plugin.start(self.node)
+            self._undo.append((f"plug-in {plugin.name}", plugin.stop))
+            service: Any = getattr(plugin, "service", None)
+            if service is not None and self.sites is not None:
+                self.sites.attach_service(service)
+
+    def _stage(self, text: str) -> None:
+        log.info("init message: %s", text)
+        self.state.warmup = text
+        self.display.stage(text)
+
+    def _announce(self) -> None:
+        self._stage("Done loading")
+        self.state.warmup = None
+        tip = self.node.chain.tip
+        log.info("block tree tip: height %d, %s", tip.height, tip.hash[::-1].hex())
+        facts = [("network", self.params.name), ("data folder", str(self.config.data_dir))]
+        if self.sites is not None:
+            facts += [("HTTP", f"http://{_host(host)}:{port}") for host, port in self.sites.addresses[:1]]
+        facts.append(("height", str(tip.height)))
+        if self.params.is_preview:
+            text = "This network's genesis block is a preview, not the launch one: coins here have no future."
+            log.warning(text)
+            facts.append(("note", text))
+        self.display.ready(facts)
+
+    # --- the mempool's file ---
+
+    def _mempool_file(self) -> Path | None:
+        return self.config.data_dir / "mempool.dat" if self.config.get_bool("persistmempool", True) else None
+
+    def _load_mempool(self) -> None:
+        file = self._mempool_file() or self.config.data_dir / "no-mempool.dat"  # a missing file loads as empty
+
+        async def load() -> None:
+            count = await self.node.run_in_validation(lambda: self.node.pool.load(file))
+            log.info("Imported mempool transactions from file: %d succeeded", count)
+
+        self.node.spawn("load the mempool", load())
+
+    async def _dump_mempool(self) -> None:
+        file = self._mempool_file()
+        if file is not None and self.node.failure is None and self.node.pool.loaded:
+            await self.node.run_in_validation(lambda: self.node.pool.dump(file))
+
+    # --- while it runs ---
+
+    async def _watch(self) -> None:
+        """Notify commands, -stopatheight, and the terminal."""
+        chainstate = self.node.chainstate
+        last = chainstate.tip.hash
+        while True:
+            changed = self.node.change
+            tip = chainstate.tip
+            if tip.hash != last:
+                last = tip.hash
+                if not chainstate.is_initial_block_download or self.params.is_regtest:
+                    self.notifier.notify("blocknotify", {"s": tip.hash[::-1].hex()})
+            if chainstate.stop_requested:
+                self.node.request_stop()
+            self.display.chain(tip.height, chainstate.best_header.height, len(self.node.pool), 0)
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _stop(self) -> None:
+        log.info("Shutdown: In progress...")
+        self.display.stage("Stopping")
+        self.node.stop_requested.set()
+        self.node.wake_waiters()
+        if self.state.warmup is None:
+            self.notifier.notify("shutdownnotify")
+        while self._undo:
+            name, undo = self._undo.pop()
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT_S if name != "the node" else None):
+                    await undo()
+            except Exception:  # the rest must be stopped all the same
+                log.exception("stopping %s", name)
+        await self.notifier.finish()
+        log.info("Shutdown: done")
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+# --- from the command line to a Daemon ---
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return run(arguments)
+    except (ConfigError, StartupError, StorageError, NodeError, OSError) as error:
+        log.error("Error: %s", error)
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a node with these flags until it is told to stop. Raises what prevents the start."""
+    process.check_packages()
+    if any(word.lstrip("-") in ("h", "help", "?") and word.startswith("-") for word in argv):
+        sys.stdout.write(options.help_text())
+        return 0
+    if any(word in ("-version", "--version") for word in argv):
+        sys.stdout.write(f"Gold-Coin node version v{version('gldnode')}\n")
+        return 0
+    config = load_config(
+        argv,
+        options.known_keys(),
+        NETWORKS,
+        default_base=default_base_dir(),
+        compat_networks=[name for name, params in NETWORKS.items() if params.is_bitcoin],
+    )
+    params = NETWORKS[config.network]
+    wait = config.get_bool("daemonwait")
+    if config.get_bool("daemon", wait):
+        sys.stdout.write("Gold-Coin node starting\n")
+        status = process.go_to_background(wait)
+        if status is not None:
+            return status
+    os.umask(0o077)
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(config.data_dir)
+    lock.acquire()
+    try:
+        return _run_locked(config, params)
+    finally:
+        lock.release()
+
+
+def _run_locked(config: Config, params: ChainParams) -> int:
+    log_setup = _start_log(config)
+    pid = config.get_path("pid", "gldnode.pid")
+    display = _make_display(config)
+    try:
+        if pid is not None:
+            process.write_pid(pid)
+        _log_start(config, params)
+        return _event_loop_run(Daemon(config, params, log_setup, display))
+    except Exception as error:
+        log.error("Error: %s", error)
+        raise
+    finally:
+        display.close()
+        if pid is not None:
+            process.remove_pid(pid)
+        log_setup.close()
+
+
+def _event_loop_run(daemon: Daemon) -> int:
+    try:
+        import uvloop
+    except ImportError:  # not on every platform
+        return asyncio.run(daemon.run())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(daemon.run())
+
+
+def _shows_progress(config: Config) -> bool:
+    return (
+        sys.stdout.isatty()
+        and not config.is_set("printtoconsole")
+        and not config.get_bool("daemon", config.get_bool("daemonwait"))
+    )
+
+
+def _make_display(config: Config) -> Display:
+    return TerminalDisplay() if _shows_progress(config) else QuietDisplay()
+
+
+def _start_log(config: Config) -> LogSetup:
+    daemon = config.get_bool("daemon", config.get_bool("daemonwait"))
+    console = config.get_bool("printtoconsole", not daemon and not _shows_progress(config))
+    categories = config.get_all("debug")
+    try:
+        return setup_logging(
+            LogOptions(
+                file=config.get_path("debuglogfile", "debug.log"),
+                console=sys.stdout if console else None,
+                categories=tuple(categories),
+                excluded=tuple(config.get_all("debugexclude")),
+                micros=config.get_bool("logtimemicros"),
+                timestamps=config.get_bool("logtimestamps", True),
+                thread_names=config.get_bool("logthreadnames"),
+                source_locations=config.get_bool("logsourcelocations"),
+                json_lines=config.get_bool("logjson"),
+                shrink=config.get_bool("shrinkdebugfile", not categories),
+            )
+        )
+    except KeyError as error:
+        raise ConfigError(f"Unsupported logging category -debug={error.args[0]}.") from None
+    except OSError as error:
+        raise StartupError(f"Could not open debug log file: {error}") from None
+
+
+def _log_start(config: Config, params: ChainParams) -> None:
+    log.info("Gold-Coin node version v%s", version("gldnode"))
+    log.info("Network %s, genesis %s", params.name, params.genesis.hash[::-1].hex())
+    log.info("Using data directory %s", config.data_dir)
+    if config.conf_file is not None:
+        log.info("Config file: %s", config.conf_file)
+    for setting in config.settings():
+        log.info("Setting %s=%s (%s)", setting.key, mask_setting(setting.key, setting.value), setting.where)
+    for text in config.warnings:
+        log.warning("Warning: %s", text)
+    if config.ignored:
+        log.info("Ignored for compatibility: %s", ", ".join(sorted(set(config.ignored))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
