@@ -10,7 +10,7 @@ __all__ = ["FieldProblem", "PaymentError", "ValidationError", "not_found"]
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One field of a request that was refused. `path` is Greenfield's spelling: `Amount`, `Checkout.Expiration`."""
+    """One field of a request that was refused. `path` is Greenfield's: `Amount`, `Checkout.Expiration`."""
 
     path: str
     message: str

@@ -1,8 +1,8 @@
 """Everything that a surface (HTTP, RPC) may ask of the payments: the only module of this package that they import,
 beside its value types in `invoice`, `stores`, `events`, `accounting`, `money` and `errors`.
 
-Reads are synchronous, cheap and safe in any thread. Writes are awaited and durable when they return. Every fault of
-the caller is a PaymentError with code, sentence and HTTP status.
+Reads are synchronous, cheap and safe in any thread. Writes are awaited and durable when they return. Every fault
+of the caller is a PaymentError with code, sentence and HTTP status.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceDraft:
-    """A Greenfield invoice as asked for. Amounts and percentages are the text of the JSON token; None = default."""
+    """A Greenfield invoice as asked for. Amounts and percentages are the JSON token's text; None = default."""
 
     amount: str | None = None
     """None makes a top-up invoice."""
@@ -83,7 +83,7 @@ class BtngInvoiceDraft:
     """`POST /api/btngpay/invoice`."""
 
     merchant: str
-    """The store's fixed address, or its store id (each invoice then gets its own address where it has a descriptor)."""
+    """The store's fixed address, or its store id (a store with a descriptor gives each invoice an own one)."""
     amount: str
     """Text of the JSON token, number or string."""
     currency: str = ""

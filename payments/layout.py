@@ -1,0 +1,275 @@
+"""Where everything is in the payments database.
+
+Integers in keys are big-endian, texts are closed (`storage.keys`). JSON is what a person may want to read,
+records are msgpack.
+
+| key                                        | value                                                       |
+|--------------------------------------------|-------------------------------------------------------------|
+| `C`                                        | record Cursor: last block handled                           |
+| `F`                                        | record SafeMode, absent when there is none                  |
+| `s` store                                  | JSON Store                                                  |
+| `j` descriptor id (32)                     | next index of the descriptor, u32                           |
+| `k` SHA-256 of an API key                  | JSON ApiKey                                                 |
+| `K` key id                                 | the key's SHA-256                                           |
+| `i` invoice                                | JSON Invoice, without its payments                          |
+| `p` invoice, u32 number                    | record Payment                                              |
+| `M` invoice, u32 version                   | metadata JSON that an event of that time shows              |
+| `a` script                                 | record Watch: whose address it is                           |
+| `c` outpoint (36)                          | record ClaimRow: the invoice that this output pays, for ever|
+| `l` outpoint (36)                          | record Loose: pays a fixed address, assigned to no invoice  |
+| `L` script, outpoint                       | empty: loose payments by address                            |
+| `t` txid (32)                              | record Tracked: unconfirmed transaction with payments       |
+| `n` prevout (36)                           | txids of tracked transactions that spend it, 32 bytes each  |
+| `b` u32 height, outpoint                   | empty: payments in the block at that height                 |
+| `d` u32 height, txid                       | empty: tracked transactions that this block's ones conflict |
+| `z` u32 height, txid                       | empty: tracked transactions to forget at that height        |
+| `r` u32 height, invoice                    | empty: payments that have their confirmations at that height|
+| `o` u64 time, invoice                      | empty: when the clock next matters to the invoice           |
+| `w` invoice                                | empty: waits for the end of the safe mode                   |
+| `q` store                                  | sequence number of the store's last event, u64              |
+| `e` store, u64 sequence                    | record Event                                                |
+| `v` invoice, u64 sequence                  | empty: events by invoice                                    |
+| `T` store, u64 created descending, invoice | empty: invoices by time                                     |
+| `O` store, order id, u64 desc., invoice    | empty: invoices by order id                                 |
+| `S` store, term, invoice                   | empty: invoices by search term                              |
+| `h` webhook                                | JSON Webhook                                                |
+| `H` store, webhook                         | empty: webhooks by store                                    |
+| `y` reader                                 | record ReaderState: position and circuit of an endpoint     |
+| `Y` reader, invoice                        | record Lane: an invoice's events held back at an endpoint   |
+| `x` reader, u64 sequence                   | record Parked: event that was given up                      |
+| `D` reader, u64 descending, delivery       | record DeliveryRow                                          |
+| `X` delivery                               | key of its `D` row                                          |
+| `g` principal, key                         | record IdempotencyRow                                       |
+| `G` u64 time, principal, key               | empty: idempotency rows by age                              |
+
+A *reader* is a webhook id, or `callback:` and a store id for the callback URLs of the store's invoices.
+"""
+
+from typing import Final
+
+import msgspec
+
+from storage.keys import key, text, u32, u64, u64_descending
+
+__all__ = [
+    "CURSOR",
+    "SAFE_MODE",
+    "SCHEMA_VERSION",
+    "ClaimRow",
+    "CursorRow",
+    "IdempotencyRow",
+    "Loose",
+    "SafeMode",
+    "Tracked",
+    "Watch",
+]
+
+SCHEMA_VERSION: Final = 1
+
+CURSOR: Final = b"C"
+SAFE_MODE: Final = b"F"
+
+
+class CursorRow(msgspec.Struct, frozen=True, array_like=True):
+    hash: bytes
+    height: int
+
+
+class SafeMode(msgspec.Struct, frozen=True, array_like=True):
+    """Settlement pauses after a deep reorganisation."""
+
+    since: int
+    depth: int
+    """Blocks that were taken back."""
+    until_height: int
+
+
+class Watch(msgspec.Struct, frozen=True, array_like=True):
+    """A watched address: an invoice's own, or a merchant's fixed one."""
+
+    invoice_id: str = ""
+    """Empty for a fixed address."""
+
+
+class ClaimRow(msgspec.Struct, frozen=True, array_like=True):
+    invoice_id: str
+    number: int
+    """The payment's number at the invoice."""
+
+
+class Loose(msgspec.Struct, frozen=True, array_like=True):
+    """An output to a fixed address that names no invoice."""
+
+    script: bytes
+    amount: int
+    received_at: int
+    height: int = -1
+    block_hash: bytes = b""
+    is_coinbase: bool = False
+    input_scripts: tuple[bytes, ...] = ()
+    """What the transaction's inputs were paid to, where known: who can prove that he paid."""
+    conflicted: bool = False
+    in_mempool: bool = False
+
+
+class Tracked(msgspec.Struct, frozen=True, array_like=True):
+    """An unconfirmed transaction with payments; rebroadcast from here when it leaves the mempool."""
+
+    raw: bytes
+    vouts: tuple[int, ...]
+    """Its watched outputs."""
+    in_mempool: bool
+    conflict_height: int = -1
+    """Of the block that has a conflicting transaction."""
+
+
+class IdempotencyRow(msgspec.Struct, frozen=True, array_like=True):
+    route: str
+    body_hash: bytes
+    invoice_id: str
+    answer: bytes
+    at: int
+
+
+def store_key(store_id: str) -> bytes:
+    return b"s" + store_id.encode()
+
+
+def descriptor_key(descriptor_id: bytes) -> bytes:
+    return b"j" + descriptor_id
+
+
+def api_key_key(digest: bytes) -> bytes:
+    return b"k" + digest
+
+
+def api_key_id_key(key_id: str) -> bytes:
+    return b"K" + key_id.encode()
+
+
+def invoice_key(invoice_id: str) -> bytes:
+    return b"i" + invoice_id.encode()
+
+
+def payment_key(invoice_id: str, number: int) -> bytes:
+    return b"p" + text(invoice_id) + u32(number)
+
+
+def metadata_key(invoice_id: str, version: int) -> bytes:
+    return b"M" + text(invoice_id) + u32(version)
+
+
+def watch_key(script: bytes) -> bytes:
+    return b"a" + script
+
+
+def claim_key(outpoint: bytes) -> bytes:
+    return b"c" + outpoint
+
+
+def loose_key(outpoint: bytes) -> bytes:
+    return b"l" + outpoint
+
+
+def loose_by_script_key(script: bytes, outpoint: bytes = b"") -> bytes:
+    return b"L" + key(u32(len(script)), script) + outpoint
+
+
+def tracked_key(txid: bytes) -> bytes:
+    return b"t" + txid
+
+
+def spends_key(prevout: bytes) -> bytes:
+    return b"n" + prevout
+
+
+def in_block_key(height: int, outpoint: bytes = b"") -> bytes:
+    return b"b" + u32(height) + outpoint
+
+
+def clash_key(height: int, txid: bytes = b"") -> bytes:
+    return b"d" + u32(height) + txid
+
+
+def forget_key(height: int, txid: bytes = b"") -> bytes:
+    return b"z" + u32(height) + txid
+
+
+def ripe_key(height: int, invoice_id: str = "") -> bytes:
+    return b"r" + u32(height) + invoice_id.encode()
+
+
+def timer_key(at: int, invoice_id: str = "") -> bytes:
+    return b"o" + u64(at) + invoice_id.encode()
+
+
+def waiting_key(invoice_id: str = "") -> bytes:
+    return b"w" + invoice_id.encode()
+
+
+def sequence_key(store_id: str) -> bytes:
+    return b"q" + store_id.encode()
+
+
+def event_key(store_id: str, seq: int | None = None) -> bytes:
+    return b"e" + text(store_id) + (b"" if seq is None else u64(seq))
+
+
+def invoice_event_key(invoice_id: str, seq: int | None = None) -> bytes:
+    return b"v" + text(invoice_id) + (b"" if seq is None else u64(seq))
+
+
+def by_time_key(store_id: str, created_at: int | None = None, invoice_id: str = "") -> bytes:
+    start = b"T" + text(store_id)
+    return start if created_at is None else start + u64_descending(created_at) + invoice_id.encode()
+
+
+def by_order_key(store_id: str, order_id: str, created_at: int | None = None, invoice_id: str = "") -> bytes:
+    start = b"O" + key(store_id, order_id)
+    return start if created_at is None else start + u64_descending(created_at) + invoice_id.encode()
+
+
+def by_term_key(store_id: str, term: str, invoice_id: str = "") -> bytes:
+    return b"S" + key(store_id, term) + invoice_id.encode()
+
+
+def term_prefix(store_id: str, start: str) -> bytes:
+    """All terms that begin with `start`."""
+    return b"S" + text(store_id) + start.encode()
+
+
+def webhook_key(webhook_id: str) -> bytes:
+    return b"h" + webhook_id.encode()
+
+
+def webhook_by_store_key(store_id: str, webhook_id: str = "") -> bytes:
+    return b"H" + text(store_id) + webhook_id.encode()
+
+
+def reader_key(reader: str) -> bytes:
+    return b"y" + reader.encode()
+
+
+def lane_key(reader: str, invoice_id: str = "") -> bytes:
+    return b"Y" + text(reader) + invoice_id.encode()
+
+
+def parked_key(reader: str, seq: int | None = None) -> bytes:
+    return b"x" + text(reader) + (b"" if seq is None else u64(seq))
+
+
+def delivery_key(reader: str, at_ms: int | None = None, delivery_id: str = "") -> bytes:
+    start = b"D" + text(reader)
+    return start if at_ms is None else start + u64_descending(at_ms) + delivery_id.encode()
+
+
+def delivery_id_key(delivery_id: str) -> bytes:
+    return b"X" + delivery_id.encode()
+
+
+def idempotency_key(principal: str, name: str) -> bytes:
+    return b"g" + key(principal, name)
+
+
+def idempotency_age_key(at: int, principal: str = "", name: str = "") -> bytes:
+    return b"G" + u64(at) + (key(principal, name) if principal or name else b"")

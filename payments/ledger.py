@@ -1,0 +1,536 @@
+"""The engine's books: what chain and mempool show becomes facts of invoices, within one transaction.
+
+A `Ledger` lives as long as one transaction's function. It gathers the invoices that the facts touch, lets each
+record what has become due, and writes each once at the end. It never waits and looks at nothing but the
+transaction, what it is given and the mempool's present state.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from gldnode.events import BlockConnected, BlockDisconnected
+from gldnode.ports import MempoolTxInfo, MempoolView
+from gldnode.primitives.coin import Coin
+from gldnode.primitives.hashes import Txid
+from gldnode.primitives.tx import OutPoint, Tx, outpoint, parse_tx
+from payments import layout
+from payments.events import Event
+from payments.invoice import (
+    FeeMode,
+    Invoice,
+    Payment,
+    Presence,
+    Risk,
+    TipFacts,
+    advance,
+    due_transitions,
+)
+from payments.layout import ClaimRow, Loose, Tracked, Watch
+from payments.matching import match_outputs
+from payments.repository import change_invoice, load_invoice
+from storage.database import Txn
+
+__all__ = ["Ledger", "LedgerRules", "Outcome"]
+
+FORGET_DEPTH = 144
+"""How deep a conflicting transaction must be before the one it replaced is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRules:
+    """What the ledger needs to know of the network."""
+
+    coinbase_maturity: int
+    payment_fee: Callable[[], int]
+    """The network fee that a further payment is charged, in grains."""
+    coin: Callable[[OutPoint], Coin | None]
+    """The unspent confirmed output."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a transaction changed, for those who wait for it."""
+
+    events: list[Event] = field(default_factory=list)
+    invoices: list[Invoice] = field(default_factory=list)
+    rebroadcast: list[bytes] = field(default_factory=list)
+    """Raw transactions that left the mempool without a conflict."""
+
+
+class Ledger:
+    """One transaction's view of the invoices, with the facts that arrive in it."""
+
+    def __init__(self, txn: Txn, mempool: MempoolView, rules: LedgerRules, tip: TipFacts, now: int) -> None:
+        self._txn = txn
+        self._mempool = mempool
+        self._rules = rules
+        self.tip = tip
+        self._now = now
+        self._before: dict[str, Invoice | None] = {}
+        self._after: dict[str, Invoice] = {}
+        self._added: dict[bytes, ClaimRow] = {}
+        self._rebroadcast: list[bytes] = []
+
+    # Invoices
+
+    def invoice(self, invoice_id: str) -> Invoice | None:
+        """The invoice as of now, loaded once."""
+        known = self._after.get(invoice_id)
+        if known is not None:
+            return known
+        if invoice_id in self._before:
+            return None
+        loaded = load_invoice(self._txn, invoice_id)
+        self._before[invoice_id] = loaded
+        if loaded is not None:
+            self._after[invoice_id] = loaded
+        return loaded
+
+    def put(self, invoice: Invoice) -> None:
+        """Take a changed invoice."""
+        self._after[invoice.id] = invoice
+
+    def touch(self, invoice_id: str) -> None:
+        """Look at the invoice again at the end."""
+        self.invoice(invoice_id)
+
+    # Mempool
+
+    def seen(self, info: MempoolTxInfo) -> None:
+        """A transaction is in the mempool."""
+        tx = info.tx
+        self._conflicts(tx, height=-1)
+        vouts = self._outputs(tx, None, info, coins=None)
+        # The mempool may still hold what a block that is booked already has.
+        if vouts and not self._is_in_block(tx.outpoint(vouts[0])):
+            self._track(tx, vouts, in_mempool=True)
+
+    def resolve(self, txid: bytes) -> None:
+        """Ask the mempool where a tracked transaction is, and record it."""
+        tracked = self._tracked(txid)
+        if tracked is None:
+            return
+        info = self._mempool.get(Txid(txid))
+        if info is not None:
+            self.seen(info)
+            return
+        tx = parse_tx(tracked.raw)
+        for txin in tx.inputs:
+            spender = self._mempool.spender(txin.prevout)
+            if spender is not None and spender != txid:
+                self._conflicted(txid, tracked, spender, height=-1)
+                return
+        if tracked.conflict_height < 0:
+            self._unseen(txid, tracked)
+
+    def conflicted(self, txid: bytes, by: bytes) -> None:
+        """The mempool dropped a transaction because `by` (may be unknown) took an input of it or its ancestor."""
+        tracked = self._tracked(txid)
+        if tracked is not None:
+            self._conflicted(txid, tracked, by, height=-1)
+
+    def contested(self, txid: bytes) -> None:
+        """A refused transaction conflicts with this one."""
+        tracked = self._tracked(txid)
+        if tracked is None:
+            return
+        for vout in tracked.vouts:
+            self._edit(outpoint(txid, vout), contested=True)
+
+    # Blocks
+
+    def connected(self, step: BlockConnected) -> None:
+        """A block of the active chain."""
+        received_at = min(self._now, step.block.header.time)
+        for index, tx in enumerate(step.block.txs):
+            if index:
+                self._conflicts(tx, height=step.height)
+            coins = step.undo[index - 1] if step.undo is not None and index else None
+            if self._outputs(tx, step, None, coins=coins, received_at=received_at):
+                self._untrack(tx.txid)
+        for row, _ in self._txn.iterate(prefix=layout.ripe_key(step.height), keys_only=True):
+            self.touch(row[5:].decode())
+        for row, _ in list(self._txn.iterate(prefix=layout.forget_key(step.height), keys_only=True)):
+            self._txn.delete(row)
+            self._untrack(row[5:])
+
+    def disconnected(self, step: BlockDisconnected) -> None:
+        """The block is left: its payments are unconfirmed again, and what it conflicted with may return."""
+        by_txid = {tx.txid: tx for tx in step.block.txs}
+        left: dict[bytes, list[int]] = {}
+        for row, _ in list(self._txn.iterate(prefix=layout.in_block_key(step.height), keys_only=True)):
+            paid = OutPoint(row[5:])
+            left.setdefault(paid.txid, []).append(paid.vout)
+        for txid, vouts in left.items():
+            tx = by_txid[Txid(txid)]
+            # A coinbase dies with its block; anything else may be mined again.
+            if not tx.is_coinbase:
+                self._track(tx, tuple(sorted(vouts)), in_mempool=False)
+            presence = Presence.CONFLICTED if tx.is_coinbase else Presence.UNSEEN
+            for vout in vouts:
+                self._out_of_block(tx.outpoint(vout), presence)
+        for row, _ in list(self._txn.iterate(prefix=layout.clash_key(step.height), keys_only=True)):
+            self._txn.delete(row)
+            self._unclash(row[5:], step.height)
+        for txid in left:
+            if not by_txid[Txid(txid)].is_coinbase:
+                self.resolve(txid)
+
+    # Claims
+
+    def assign(self, prevout: OutPoint, invoice: Invoice, how: str) -> None:
+        """Give a loose payment to an invoice, for ever."""
+        loose = self._txn.get_record(layout.loose_key(prevout), Loose)
+        assert loose is not None
+        info = self._mempool.get(prevout.txid)
+        presence = (
+            Presence.BLOCK if loose.height >= 0 else Presence.MEMPOOL if info is not None else Presence.UNSEEN
+        )
+        if loose.conflicted:
+            presence = Presence.CONFLICTED
+        self._txn.delete(layout.loose_key(prevout))
+        self._txn.delete(layout.loose_by_script_key(loose.script, prevout))
+        self._add(
+            invoice,
+            prevout,
+            loose.amount,
+            loose.received_at,
+            loose.script,
+            presence=presence,
+            height=loose.height,
+            block_hash=loose.block_hash,
+            is_coinbase=loose.is_coinbase,
+            info=info,
+            claimed=how,
+        )
+
+    # The end
+
+    def finish(self) -> Outcome:
+        """Record what is due and write everything once."""
+        outcome = Outcome(rebroadcast=self._rebroadcast)
+        for invoice_id, invoice in self._after.items():
+            before = self._before.get(invoice_id)
+            after = advance(invoice, self.tip, self._now)
+            self._wait_for_safety(after)
+            written, events = change_invoice(self._txn, before, after, self._now)
+            if written is not before:
+                outcome.invoices.append(written)
+                outcome.events.extend(events)
+        return outcome
+
+    def _wait_for_safety(self, invoice: Invoice) -> None:
+        if self.tip.safe:
+            return
+        careless = replace(self.tip, safe=True)
+        if due_transitions(invoice, careless, self._now):
+            self._txn.put(layout.waiting_key(invoice.id), b"")
+
+    # Outputs
+
+    def _watch(self, script: bytes) -> Watch | None:
+        return self._txn.get_record(layout.watch_key(script), Watch)
+
+    def _claim(self, paid: bytes) -> ClaimRow | None:
+        return self._added.get(paid) or self._txn.get_record(layout.claim_key(paid), ClaimRow)
+
+    def _outputs(
+        self,
+        tx: Tx,
+        step: BlockConnected | None,
+        info: MempoolTxInfo | None,
+        *,
+        coins: tuple[Coin, ...] | None,
+        received_at: int = 0,
+    ) -> tuple[int, ...]:
+        """Record the outputs that pay watched scripts; gives their indexes."""
+        vouts = []
+        for match in match_outputs(tx, self._watch, self.invoice):
+            vouts.append(match.vout)
+            paid = tx.outpoint(match.vout)
+            claim = self._claim(paid)
+            if claim is not None:
+                self._found_again(claim, step, info)
+            elif match.invoice_id is None:
+                self._loose(tx, paid, step, coins, received_at or self._now)
+            else:
+                invoice = self.invoice(match.invoice_id)
+                assert invoice is not None, f"a watched script names {match.invoice_id}, which does not exist"
+                self._found(invoice, tx, paid, step, info, received_at or self._now)
+        return tuple(vouts)
+
+    def _found(
+        self,
+        invoice: Invoice,
+        tx: Tx,
+        paid: OutPoint,
+        step: BlockConnected | None,
+        info: MempoolTxInfo | None,
+        received_at: int,
+    ) -> None:
+        output = tx.outputs[paid.vout]
+        self._add(
+            invoice,
+            paid,
+            output.amount,
+            received_at,
+            output.script_pubkey,
+            presence=Presence.MEMPOOL if step is None else Presence.BLOCK,
+            height=-1 if step is None else step.height,
+            block_hash=b"" if step is None else bytes(step.hash),
+            is_coinbase=tx.is_coinbase,
+            info=info,
+            replaces=next((p for p in invoice.payments if p.conflict == tx.txid and not p.accounted), None),
+        )
+
+    def _add(
+        self,
+        invoice: Invoice,
+        paid: OutPoint,
+        amount: int,
+        received_at: int,
+        script: bytes,
+        *,
+        presence: Presence,
+        height: int,
+        block_hash: bytes,
+        is_coinbase: bool,
+        info: MempoolTxInfo | None,
+        claimed: str = "",
+        replaces: Payment | None = None,
+    ) -> None:
+        fee = min(invoice.next_fee, amount)
+        if replaces is not None:
+            # A bumped fee does not make the payer late, as long as he does not pay more under the old rate.
+            fee = min(replaces.fee, amount)
+            if amount <= replaces.amount:
+                received_at = min(received_at, replaces.received_at)
+        payment = Payment(
+            outpoint=bytes(paid),
+            number=len(invoice.payments) + 1,
+            amount=amount,
+            received_at=received_at,
+            script=script,
+            presence=presence,
+            fee=fee,
+            needed=max(invoice.depth, self._rules.coinbase_maturity) if is_coinbase else invoice.depth,
+            block_hash=block_hash,
+            height=height,
+            seen_at=self._now if presence is Presence.MEMPOOL else 0,
+            risk=_risk(info) if info is not None else None,
+            claimed=claimed,
+        )
+        next_fee = invoice.next_fee
+        if invoice.fee_mode is FeeMode.MULTIPLE and not invoice.payments:
+            next_fee = self._rules.payment_fee()
+        payments = (*invoice.payments, payment)
+        self._added[bytes(paid)] = ClaimRow(invoice.id, payment.number)
+        self.put(replace(invoice, payments=payments, payment_count=len(payments), next_fee=next_fee))
+
+    def _found_again(self, claim: ClaimRow, step: BlockConnected | None, info: MempoolTxInfo | None) -> None:
+        """A known payment shows up: in a block, or (again) in the mempool."""
+        invoice, payment = self._payment(claim)
+        if step is not None:
+            if payment.presence is not Presence.BLOCK or payment.block_hash != step.hash:
+                self._change(
+                    invoice,
+                    payment,
+                    presence=Presence.BLOCK,
+                    height=step.height,
+                    block_hash=bytes(step.hash),
+                    conflict=b"",
+                    conflict_height=-1,
+                    reorged_at=0,
+                    seen_at=0,
+                )
+        elif payment.presence in (Presence.UNSEEN, Presence.CONFLICTED) and info is not None:
+            self._change(
+                invoice,
+                payment,
+                presence=Presence.MEMPOOL,
+                conflict=b"",
+                conflict_height=-1,
+                seen_at=self._now,
+                risk=_risk(info),
+            )
+
+    def _payment(self, claim: ClaimRow) -> tuple[Invoice, Payment]:
+        invoice = self.invoice(claim.invoice_id)
+        assert invoice is not None, f"a payment names {claim.invoice_id}, which does not exist"
+        return invoice, invoice.payments[claim.number - 1]
+
+    def _change(self, invoice: Invoice, payment: Payment, **changes: object) -> None:
+        payments = list(invoice.payments)
+        payments[payment.number - 1] = replace(payment, **changes)
+        self.put(replace(invoice, payments=tuple(payments)))
+
+    def _edit(self, paid: bytes, **changes: object) -> bool:
+        """Change the payment that `paid` is; False where it is none."""
+        claim = self._claim(paid)
+        if claim is None:
+            return False
+        self._change(*self._payment(claim), **changes)
+        return True
+
+    def _is_in_block(self, paid: bytes) -> bool:
+        claim = self._claim(paid)
+        if claim is not None:
+            return self._payment(claim)[1].presence is Presence.BLOCK
+        loose = self._txn.get_record(layout.loose_key(paid), Loose)
+        return loose is not None and loose.height >= 0
+
+    def _out_of_block(self, paid: OutPoint, presence: Presence) -> None:
+        if self._edit(
+            paid, presence=presence, height=-1, block_hash=b"", settled_at=0, reorged_at=self._now, seen_at=0
+        ):
+            return
+        loose = self._txn.get_record(layout.loose_key(paid), Loose)
+        if loose is not None:
+            self._txn.delete(layout.in_block_key(loose.height, paid))
+            gone = replace(loose, height=-1, block_hash=b"", conflicted=presence is Presence.CONFLICTED)
+            self._txn.put_record(layout.loose_key(paid), gone)
+
+    # Loose payments
+
+    def _loose(
+        self,
+        tx: Tx,
+        paid: OutPoint,
+        step: BlockConnected | None,
+        coins: tuple[Coin, ...] | None,
+        received_at: int,
+    ) -> None:
+        old = self._txn.get_record(layout.loose_key(paid), Loose)
+        if step is None and old is not None and old.height >= 0:
+            return
+        output = tx.outputs[paid.vout]
+        loose = Loose(
+            output.script_pubkey,
+            output.amount,
+            old.received_at if old is not None else received_at,
+            -1 if step is None else step.height,
+            b"" if step is None else bytes(step.hash),
+            tx.is_coinbase,
+            old.input_scripts if old is not None else self._input_scripts(tx, coins),
+            in_mempool=step is None,
+        )
+        self._txn.put_record(layout.loose_key(paid), loose)
+        self._txn.put(layout.loose_by_script_key(loose.script, paid), b"")
+        if step is not None:
+            self._txn.put(layout.in_block_key(step.height, paid), b"")
+
+    def _input_scripts(self, tx: Tx, coins: tuple[Coin, ...] | None) -> tuple[bytes, ...]:
+        """What the inputs were paid to; empty when not all of them are known."""
+        if tx.is_coinbase:
+            return ()
+        if coins is not None:
+            return tuple(coin.script_pubkey for coin in coins)
+        scripts = []
+        for txin in tx.inputs:
+            parent = self._mempool.get(txin.prevout.txid)
+            coin = self._rules.coin(txin.prevout)
+            if parent is not None and txin.prevout.vout < len(parent.tx.outputs):
+                scripts.append(parent.tx.outputs[txin.prevout.vout].script_pubkey)
+            elif coin is not None:
+                scripts.append(coin.script_pubkey)
+            else:
+                return ()
+        return tuple(scripts)
+
+    # Unconfirmed transactions
+
+    def _tracked(self, txid: bytes) -> Tracked | None:
+        return self._txn.get_record(layout.tracked_key(txid), Tracked)
+
+    def _track(self, tx: Tx, vouts: tuple[int, ...], *, in_mempool: bool) -> None:
+        tracked = Tracked(tx.raw, vouts, in_mempool)
+        if self._tracked(tx.txid) == tracked:
+            return
+        self._txn.put_record(layout.tracked_key(tx.txid), tracked)
+        for txin in tx.inputs:
+            row = layout.spends_key(txin.prevout)
+            txids = self._txn.get(row) or b""
+            if tx.txid not in _split(txids):
+                self._txn.put(row, txids + tx.txid)
+
+    def _untrack(self, txid: bytes) -> None:
+        tracked = self._tracked(txid)
+        if tracked is None:
+            return
+        self._txn.delete(layout.tracked_key(txid))
+        for txin in parse_tx(tracked.raw).inputs:
+            row = layout.spends_key(txin.prevout)
+            others = b"".join(other for other in _split(self._txn.get(row) or b"") if other != txid)
+            if others:
+                self._txn.put(row, others)
+            else:
+                self._txn.delete(row)
+
+    def _conflicts(self, tx: Tx, height: int) -> None:
+        """`tx` takes its inputs: other tracked transactions that spend one of them cannot confirm beside it."""
+        for txin in tx.inputs:
+            txids = self._txn.get(layout.spends_key(txin.prevout))
+            if txids is None:
+                continue
+            for txid in _split(txids):
+                tracked = self._tracked(txid) if txid != tx.txid else None
+                if tracked is not None:
+                    self._conflicted(txid, tracked, tx.txid, height)
+
+    def _conflicted(self, txid: bytes, tracked: Tracked, by: bytes, height: int) -> None:
+        if height < 0 <= tracked.conflict_height:
+            return  # a block has decided
+        if height >= 0:
+            self._txn.put(layout.clash_key(height, txid), b"")
+            self._txn.put(layout.forget_key(height + FORGET_DEPTH, txid), b"")
+        after = replace(tracked, in_mempool=False, conflict_height=height)
+        if after != tracked:
+            self._txn.put_record(layout.tracked_key(txid), after)
+        for vout in tracked.vouts:
+            self._set_conflict(outpoint(txid, vout), Presence.CONFLICTED, by, height)
+
+    def _set_conflict(self, paid: bytes, presence: Presence, by: bytes, height: int) -> None:
+        if self._edit(paid, presence=presence, conflict=by, conflict_height=height, seen_at=0, settled_at=0):
+            return
+        loose = self._txn.get_record(layout.loose_key(paid), Loose)
+        if loose is not None:
+            gone = presence is Presence.CONFLICTED
+            self._txn.put_record(layout.loose_key(paid), replace(loose, conflicted=gone, in_mempool=False))
+
+    def _unclash(self, txid: bytes, height: int) -> None:
+        """The block that had the conflicting transaction is left."""
+        tracked = self._tracked(txid)
+        if tracked is None or tracked.conflict_height != height:
+            return
+        self._txn.delete(layout.forget_key(height + FORGET_DEPTH, txid))
+        self._txn.put_record(layout.tracked_key(txid), replace(tracked, conflict_height=-1))
+        for vout in tracked.vouts:
+            self._set_conflict(outpoint(txid, vout), Presence.UNSEEN, b"", -1)
+        self.resolve(txid)
+
+    def _unseen(self, txid: bytes, tracked: Tracked) -> None:
+        """It left the mempool, or was never in it, and nothing is known to conflict with it."""
+        if tracked.in_mempool:
+            self._txn.put_record(layout.tracked_key(txid), replace(tracked, in_mempool=False))
+        is_wanted = False
+        for vout in tracked.vouts:
+            claim = self._claim(outpoint(txid, vout))
+            if claim is None:
+                continue
+            invoice, payment = self._payment(claim)
+            if payment.presence is Presence.MEMPOOL:
+                self._change(invoice, payment, presence=Presence.UNSEEN, seen_at=0)
+            is_wanted = is_wanted or payment.accounted
+        if is_wanted:
+            self._rebroadcast.append(tracked.raw)
+
+
+def _split(txids: bytes) -> Iterator[bytes]:
+    return (txids[at : at + 32] for at in range(0, len(txids), 32))
+
+
+def _risk(info: MempoolTxInfo) -> Risk:
+    feerate = info.fee * 1000 // max(1, info.vsize)
+    return Risk(info.signals_replacement, feerate, len(info.ancestors))
