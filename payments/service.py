@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from payments.accounts import Accounts
 from payments.errors import PaymentError
 from payments.events import Event
 from payments.invoice import Invoice, SpeedPolicy, State, Status
@@ -173,6 +174,11 @@ class PaymentService(Protocol):
         """GLD-CHAIN."""
         ...
 
+    @property
+    def accounts(self) -> Accounts:
+        """Users and their roles in stores."""
+        ...
+
     # Stores
     async def create_store(self, settings: StoreSettings, *, owner: str = "", chain: str | None = None) -> Store:
         """A new store; `chain` is an address, xpub or descriptor (see set_chain_method)."""
@@ -184,6 +190,10 @@ class PaymentService(Protocol):
 
     def store(self, store_id: str) -> Store | None: ...
     def stores(self) -> Sequence[Store]: ...
+    def merchant_store(self, address: str) -> Store | None:
+        """The store whose fixed address this is."""
+        ...
+
     async def set_chain_method(
         self,
         store_id: str,
