@@ -3,66 +3,88 @@
 The composition root calls `build_sites` once, then `await sites.start()` and, at the end, `await sites.stop()`.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from importlib.metadata import PackageNotFoundError, version
 
 from aiohttp import web
 
-from api.guard import GuardOptions
+from api.auth import admit
+from api.context import ApiContext
+from api.handlers import payment_tables, system_tables
+from api.legacy import GONE, gone
+from api.openapi import openapi_document
+from api.options import SiteOptions
+from api.pages import page_routes
+from api.ratelimit import Rate, RateLimiter
+from api.routing import RouteTable, aiohttp_handler, json_response
+from api.server import LimitedRunner
+from api.supervise import supervisor
 from gldnode.ports import NodeHost
-
-if TYPE_CHECKING:
-    from payments.service import PaymentService
+from payments.service import PaymentService
 
 __all__ = ["NodeHandler", "SiteOptions", "Sites", "build_sites"]
+
+_log = logging.getLogger(__name__)
 
 NodeHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """The node's JSON-RPC: handles POST `/` and `/wallet/<name>`; reads the body with `await request.read()`."""
 
-
-@dataclass(frozen=True, slots=True)
-class SiteOptions:
-    """Where the sites listen and whom they believe.
-
-    Configuration keys read: rpcbind, rpcport, rpcallowip, publicbind, externalurl, allowhost, trustedproxy,
-    ratelimit, maxconnectionsperaddress.
-    """
-
-    binds: tuple[tuple[str, int], ...]
-    """Addresses of the default site; port 0 takes a free one."""
-    public_binds: tuple[tuple[str, int], ...]
-    guard: GuardOptions
-
-    @classmethod
-    def from_host(cls, host: NodeHost) -> "SiteOptions":
-        """Raises ValueError with a sentence for the operator."""
-        raise ValueError("under construction")
+_MAX_RPC_BYTES = 0x02000000  # Core: MAX_SIZE
+_PASSWORD_RATE = Rate(5, 60, 3)
 
 
 class Sites:
     """Both sites, listening between `start` and `stop`."""
 
+    def __init__(self, options: SiteOptions, default: LimitedRunner, public: LimitedRunner | None) -> None:
+        self._options = options
+        self._default = default
+        self._public = public
+
     @property
     def addresses(self) -> Sequence[tuple[str, int]]:
         """Where the default site listens, with the real ports; empty before `start`."""
-        return ()
+        return _addresses(self._default)
 
     @property
     def public_addresses(self) -> Sequence[tuple[str, int]]:
-        return ()
+        return _addresses(self._public) if self._public is not None else ()
 
     async def start(self) -> None:
         """Listen. Raises OSError when an address is taken."""
+        try:
+            await self._listen(self._default, self._options.binds, self._options.optional_binds)
+            if self._public is not None:
+                await self._listen(self._public, self._options.public_binds, ())
+        except OSError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Stop accepting, let requests under way end (a few seconds), close."""
+        if self._public is not None:
+            await self._public.cleanup()
+        await self._default.cleanup()
+
+    async def _listen(
+        self, runner: LimitedRunner, binds: Sequence[tuple[str, int]], optional: Sequence[tuple[str, int]]
+    ) -> None:
+        await runner.setup()
+        for host, port in binds:
+            await web.TCPSite(runner, host, port, backlog=512).start()
+        for host, port in optional:
+            try:
+                await web.TCPSite(runner, host, port, backlog=512).start()
+            except OSError as error:
+                _log.debug("not listening on [%s]:%d: %s", host, port, error)
 
 
 def build_sites(
     host: NodeHost,
     rpc: NodeHandler,
-    service: "PaymentService | None",
+    service: PaymentService | None,
     *,
     options: SiteOptions | None = None,
     node_routes: Sequence[web.RouteDef] = (),
@@ -72,4 +94,67 @@ def build_sites(
     `rpc` serves `/` and `/wallet/<name>` of the default site; `node_routes` (REST, event streams) stand behind
     the same guard. Without `service` there are no payment routes. `options` defaults to the host's configuration.
     """
-    return Sites()
+    options = options or SiteOptions.from_host(host)
+    context = ApiContext(
+        host=host,
+        maybe_service=service,
+        guard=options.guard,
+        limits=options.limits,
+        base_url=options.base_url,
+        anonymous_limiter=RateLimiter(options.anonymous_rate, host.clock),
+        password_limiter=RateLimiter(_PASSWORD_RATE, host.clock),
+        node_version=_node_version(),
+    )
+    payments = payment_tables() if service is not None else []
+    default = _make_app(context, [*system_tables(with_node=True), *payments])
+    for method, path in (("*", "/"), ("*", "/wallet/{name:.*}")):
+        default.router.add_route(method, path, _bounded(rpc, context))
+    default.router.add_routes(node_routes)
+    public = None
+    if service is not None and options.public_binds:
+        public_app = _make_app(context, [*system_tables(with_node=False), *payments])
+        public = LimitedRunner(public_app, supervisor(context, node_allowed=False), options.limits)
+    return Sites(options, LimitedRunner(default, supervisor(context, node_allowed=True), options.limits), public)
+
+
+def _make_app(context: ApiContext, tables: Sequence[RouteTable]) -> web.Application:
+    app = web.Application(client_max_size=_MAX_RPC_BYTES)
+    for table in tables:
+        for route in table:
+            handler = aiohttp_handler(route, context, admit)
+            app.router.add_route(route.method, route.path, handler)
+    document = openapi_document(tables, context.host.params)
+
+    async def docs_json(request: web.Request) -> web.StreamResponse:
+        return json_response(document)
+
+    app.router.add_get("/api/docs.json", docs_json)
+    app.router.add_routes(page_routes(context, document))
+    for method, path in GONE if context.maybe_service is not None else ():
+        app.router.add_route(method, path, gone)
+    return app
+
+
+def _node_version() -> str:
+    try:
+        return version("gldnode")
+    except PackageNotFoundError:  # run from a tree that is not installed
+        return "0"
+
+
+def _bounded(rpc: NodeHandler, context: ApiContext) -> NodeHandler:
+    """`rpc` with the body read before it, within the time limit."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(context.limits.body_timeout_s):
+                await request.read()
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout from error
+        return await rpc(request)
+
+    return handle
+
+
+def _addresses(runner: LimitedRunner) -> Sequence[tuple[str, int]]:
+    return tuple((str(address[0]), int(address[1])) for address in runner.addresses)

@@ -41,7 +41,7 @@ class ApiError(Exception):
         return f"{self.status} {self.code}: {self.message}"
 
 
-def Invalid(path: str, message: str, code: str = "validation-failed") -> ApiError:  # noqa: N802 - reads as an error's name
+def Invalid(path: str, message: str, code: str = "validation-failed") -> ApiError:
     """422 for one property."""
     return ApiError(422, code, f"{path}: {message}" if path else message, (Issue(path, message),))
 

@@ -1,0 +1,16 @@
+"""The route tables, in the order in which they are served."""
+
+from api.handlers import btngpay, system
+from api.routing import RouteTable
+
+__all__ = ["payment_tables", "system_tables"]
+
+
+def payment_tables() -> list[RouteTable]:
+    """What the sites serve where the node takes payments."""
+    return [btngpay.table]
+
+
+def system_tables(*, with_node: bool) -> list[RouteTable]:
+    """Health and server information; on the default site also what only the operator may read."""
+    return [system.table, system.node_table] if with_node else [system.table]

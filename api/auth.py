@@ -1,0 +1,148 @@
+"""Who asks, and whether they may: keys, permissions, and the store a request is about.
+
+A key that lacks a permission gets 403 naming it. A store-less route about an unknown object answers 403 too, so
+that ids cannot be probed; a store's own route answers 404 for what the store does not have.
+"""
+
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from aiohttp import web
+
+from api.context import ApiContext
+from api.credentials import password_principal
+from api.errors import ApiError, unauthenticated
+from api.guard import client_address
+from api.permissions import Permission, grants, parse_permission
+from api.routing import Access, Principal, Route
+from payments.stores import ApiKey
+
+__all__ = ["admit", "authenticate", "missing_permission", "require"]
+
+_NO_KEY = "Authentication is required for accessing this endpoint"
+_UNKNOWN_KEY = "ApiKey authentication failed: Unknown API Key"
+_MAX_KEY_CHARS = 4096
+
+
+async def admit(
+    request: web.Request, context: ApiContext, route: Route, path: Mapping[str, str], query: Mapping[str, Any]
+) -> tuple[Principal | None, str | None]:
+    """Who asks and the store they may touch. Raises ApiError 401, 403 or 429."""
+    who = await authenticate(request, context)
+    if who is None:
+        _limit(request, context)
+    if route.access is Access.ANONYMOUS:
+        return who, None
+    if who is None:
+        raise unauthenticated(_NO_KEY)
+    if route.access is Access.API_KEY and who.key_id is None:
+        raise unauthenticated(_NO_KEY)
+    if isinstance(route.access, Access):
+        return who, None
+    return who, _authorise(context, who, route, path, query)
+
+
+async def authenticate(request: web.Request, context: ApiContext) -> Principal | None:
+    """The principal of the Authorization or X-API-Key header, None without one. Raises ApiError 401 or 429."""
+    header = request.headers.get("Authorization")
+    if header is None:
+        key = request.headers.get("X-API-Key")
+        return None if key is None else _key_principal(request, context, key)
+    scheme, _, value = header.strip().partition(" ")
+    match scheme.lower():
+        case "token" | "bearer":
+            return _key_principal(request, context, value)
+        case "basic":
+            return await password_principal(request, context, value)
+        case _:
+            raise unauthenticated(_NO_KEY)
+
+
+def require(context: ApiContext, who: Principal, policy: str, store_id: str) -> None:
+    """A further permission that a handler finds it needs. Raises ApiError 403."""
+    if not _may(context, who, policy, store_id):
+        raise missing_permission(policy)
+
+
+def missing_permission(policy: str) -> ApiError:
+    """403 in Greenfield's words."""
+    return ApiError(
+        403,
+        "missing-permission",
+        f'Insufficient API Permissions. Please use an API key with permission "{policy}". You can create an API '
+        "key in your account's settings / Api Keys.",
+        extra={"missingPermission": policy},
+    )
+
+
+def principal_of(key: ApiKey, context: ApiContext) -> Principal:
+    """What a key's record stands for. The operator's keys belong to no user and are administrators."""
+    held: tuple[Permission, ...] = tuple(parse_permission(text) for text in key.permissions)
+    return Principal(held, key.user_id or None, key.id, not key.user_id)
+
+
+def _key_principal(request: web.Request, context: ApiContext, text: str) -> Principal:
+    key = text.strip()
+    record = context.service.authenticate(key) if key and key.isascii() and len(key) <= _MAX_KEY_CHARS else None
+    if record is None:
+        _limit(request, context)
+        raise unauthenticated(_UNKNOWN_KEY)
+    if record.allowed_ips:
+        address = client_address(request, context.guard.trusted_proxies)
+        if address is None or not any(address in ip_network(text, strict=False) for text in record.allowed_ips):
+            raise unauthenticated("ApiKey authentication failed: this address may not use the key")
+    return principal_of(record, context)
+
+
+def _limit(request: web.Request, context: ApiContext) -> None:
+    """Requests without a valid key are counted by address (by /64 for IPv6)."""
+    address = client_address(request, context.guard.trusted_proxies)
+    who = address if address is None or address.version == 4 else ip_address(int(address) >> 64 << 64)
+    wait = context.anonymous_limiter.take(who)
+    if wait:
+        raise ApiError(429, "too-many-requests", f"Try again in {wait} s.", headers={"Retry-After": str(wait)})
+
+
+def _authorise(
+    context: ApiContext, who: Principal, route: Route, path: Mapping[str, str], query: Mapping[str, Any]
+) -> str | None:
+    policy = route.access
+    assert isinstance(policy, str)
+    if not policy.startswith("btcpay.store."):
+        if not grants(who.permissions, policy, None) or (policy.startswith("btcpay.server.") and not who.is_admin):
+            raise missing_permission(policy)
+        return None
+    store_id = _store_of(context, route, path)
+    if store_id is None:
+        needs_all = route.unscoped
+        if needs_all and not grants(who.permissions, policy, None):
+            raise missing_permission(policy)
+        if not needs_all and not any(grants([held], policy, held.store_id) for held in who.permissions):
+            raise missing_permission(policy)
+        return None
+    if not _may(context, who, policy, store_id):
+        raise missing_permission(policy)
+    return store_id
+
+
+def _store_of(context: ApiContext, route: Route, path: Mapping[str, str]) -> str | None:
+    """The store that the request is about; "" for an object that does not exist on a store-less route."""
+    named = path.get("storeId")
+    if named is not None:
+        return named
+    if "invoiceId" in path:
+        invoice = context.service.invoice(path["invoiceId"])
+        return invoice.store_id if invoice is not None else ""
+    if "webhookId" in path:
+        webhook = context.service.webhook(path["webhookId"])
+        return webhook.store_id if webhook is not None else ""
+    return None
+
+
+def _may(context: ApiContext, who: Principal, policy: str, store_id: str) -> bool:
+    """The key has the permission for the store, the store exists, and the key's owner has it there by his role."""
+    if not store_id or not grants(who.permissions, policy, store_id):
+        return False
+    store = context.service.store(store_id)
+    return store is not None and context.member_may(who, policy, store)

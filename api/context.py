@@ -1,0 +1,54 @@
+"""What every handler may use."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from api.errors import ApiError
+from api.guard import GuardOptions
+from api.permissions import Permission, grants
+from api.ratelimit import RateLimiter
+from api.server import Limits
+from gldnode.ports import NodeHost
+from payments.accounts import ROLES
+from payments.service import PaymentService
+from payments.stores import Store
+
+if TYPE_CHECKING:
+    from api.routing import Principal
+
+__all__ = ["ApiContext"]
+
+_ADMIN_EVERYWHERE = (Permission("btcpay.store.canviewstoresettings"),)
+
+
+@dataclass(slots=True)
+class ApiContext:
+    """One per process, shared by both sites."""
+
+    host: NodeHost
+    maybe_service: PaymentService | None
+    guard: GuardOptions
+    limits: Limits
+    base_url: str
+    """Where absolute links begin, without a slash at the end: -externalurl, or the default site's address."""
+    anonymous_limiter: RateLimiter
+    """Requests without a key, by address."""
+    password_limiter: RateLimiter
+    """Basic authentication, by address."""
+    node_version: str = "0"
+
+    @property
+    def service(self) -> PaymentService:
+        """Raises ApiError 503 where the node runs without payments."""
+        if self.maybe_service is None:
+            raise ApiError(503, "not-available", "This node does not take payments.")
+        return self.maybe_service
+
+    def member_may(self, who: "Principal", policy: str, store: Store) -> bool:
+        """Whether the principal's user has `policy` in `store` by his role. The operator's keys have no user."""
+        return who.user_id is None or grants(self._held_by_role(who, who.user_id, store), policy, store.id)
+
+    def _held_by_role(self, who: "Principal", user_id: str, store: Store) -> tuple[Permission, ...]:
+        role = self.service.accounts.role(store.id, user_id)
+        held = tuple(Permission(policy) for policy in ROLES.get(role or "", ()))
+        return held + (_ADMIN_EVERYWHERE if who.is_admin else ())

@@ -1,0 +1,46 @@
+"""Old addresses of Greenfield that clients still use: two rewrites, and routes that are gone for good."""
+
+import re
+
+from aiohttp import web
+from yarl import URL
+
+from api.errors import ApiError
+
+__all__ = ["GONE", "rewrite"]
+
+_ON_CHAIN = re.compile(r"^(/api/v1/stores/[^/]+/payment-methods)/on-?chain/([^/]+)(/.*)?$", re.IGNORECASE)
+_WALLET_ENDS = ("/preview", "/generate")
+_PREFIX = "/api/v1/stores/{storeId}/payment-methods"
+
+GONE: tuple[tuple[str, str], ...] = (
+    ("GET", f"{_PREFIX}/LNURL"),
+    ("GET", f"{_PREFIX}/LNURLPay/{{coin}}"),
+    ("PUT", f"{_PREFIX}/LNURLPay/{{coin}}"),
+    ("DELETE", f"{_PREFIX}/LNURLPay/{{coin}}"),
+    ("GET", f"{_PREFIX}/LightningNetwork/{{coin}}"),
+    ("PUT", f"{_PREFIX}/LightningNetwork/{{coin}}"),
+    ("DELETE", f"{_PREFIX}/LightningNetwork/{{coin}}"),
+    ("GET", f"{_PREFIX}/LightningNetwork"),
+)
+
+
+def rewrite(request: web.BaseRequest) -> web.BaseRequest:
+    """`request` under its present address."""
+    path = request.path
+    match = _ON_CHAIN.match(path) if "hain/" in path else None
+    if match is None:
+        return request
+    prefix, coin, rest = match[1], match[2], match[3] or ""
+    new = f"{prefix}/{coin}-CHAIN/wallet{rest}" if rest in _WALLET_ENDS else f"{prefix}/{coin}-CHAIN{rest}"
+    url = URL.build(path=new, query_string=request.query_string, encoded=False)
+    return request.clone(rel_url=url)
+
+
+async def gone(request: web.Request) -> web.StreamResponse:
+    """410 in Greenfield's words."""
+    raise ApiError(
+        410,
+        "unsupported-in-v2",
+        "This route isn't supported by BTCPay Server 2.0 and newer. Please update your integration.",
+    )

@@ -1,0 +1,40 @@
+"""Where the pages are."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import web
+
+from api.context import ApiContext
+from api.pages.checkout import checkout_page
+from api.pages.docs import docs_page
+
+__all__ = ["page_routes"]
+
+
+def page_routes(context: ApiContext, document: Mapping[str, Any]) -> Sequence[web.RouteDef]:
+    """Checkout, documentation and the style sheet."""
+    style = (files("api.pages") / "static" / "style.css").read_bytes()
+
+    async def checkout(request: web.Request) -> web.StreamResponse:
+        return checkout_page(context, request.match_info["invoiceId"])
+
+    async def legacy_checkout(request: web.Request) -> web.StreamResponse:
+        return checkout_page(context, request.query.get("id", ""))
+
+    async def docs(request: web.Request) -> web.StreamResponse:
+        return docs_page(document, context.base_url)
+
+    async def style_sheet(request: web.Request) -> web.StreamResponse:
+        headers = {"Cache-Control": "public, max-age=300"}
+        return web.Response(body=style, content_type="text/css", charset="utf-8", headers=headers)
+
+    routes = [web.get("/docs", docs), web.get("/static/style.css", style_sheet)]
+    if context.maybe_service is not None:
+        routes += [
+            web.get("/i/{invoiceId}", checkout),
+            web.get("/i/{invoiceId}/{paymentMethodId}", checkout),
+            web.get("/invoice", legacy_checkout),
+        ]
+    return routes

@@ -1,0 +1,48 @@
+"""Token buckets per caller, bounded in memory."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from gldnode.clock import Clock
+
+__all__ = ["Rate", "RateLimiter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`count` requests in `seconds`, with `burst` of them at once."""
+
+    count: int
+    seconds: int
+    burst: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Rate":
+        """A text such as "100/900". Raises ValueError."""
+        count, slash, seconds = text.partition("/")
+        if not slash or not count.isdecimal() or not seconds.isdecimal() or not int(count) or not int(seconds):
+            raise ValueError(f"not a rate limit such as 100/900: {text!r}")
+        return cls(int(count), int(seconds), int(count))
+
+
+class RateLimiter:
+    """One bucket per key; the keys not seen for longest are forgotten first."""
+
+    def __init__(self, rate: Rate, clock: Clock, max_keys: int = 20_000) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._max_keys = max_keys
+        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+
+    def take(self, key: Hashable) -> int:
+        """Count a request of `key`: 0 where it may pass, else the seconds to wait."""
+        now = self._clock.monotonic()
+        per_second = self._rate.count / self._rate.seconds
+        tokens, seen = self._buckets.pop(key, (float(self._rate.burst), now))
+        tokens = min(float(self._rate.burst), tokens + (now - seen) * per_second)
+        allowed = tokens >= 1.0
+        self._buckets[key] = (tokens - 1.0 if allowed else tokens, now)
+        while len(self._buckets) > self._max_keys:
+            self._buckets.popitem(last=False)
+        return 0 if allowed else max(1, int((1.0 - tokens) / per_second) + 1)

@@ -1,0 +1,138 @@
+"""What stands round every request, routed or not: the guard, CORS, and the last line against exceptions."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from api.context import ApiContext
+from api.errors import ApiError, ErrorShape
+from api.guard import Zone, check_request
+from api.legacy import rewrite
+from api.routing import error_response
+from api.translate import translate_error
+
+__all__ = ["supervisor", "zone_of"]
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_PAYMENT_PREFIXES = (
+    "/api/",
+    "/api-keys/",
+    "/i/",
+    "/invoice",
+    "/misc/",
+    "/modal/",
+    "/static/",
+    "/login",
+    "/logout",
+)
+_PAYMENT_PATHS = frozenset(("/health", "/docs", "/robots.txt", "/favicon.ico"))
+_API_PREFIXES = ("/api/", "/misc/")
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+def zone_of(path: str) -> Zone:
+    """Whatever is not known to be for payments belongs to the node and gets its stricter guard."""
+    if path in _PAYMENT_PATHS or path.startswith(_PAYMENT_PREFIXES):
+        return Zone.PAYMENTS
+    return Zone.NODE
+
+
+def supervisor(context: ApiContext, *, node_allowed: bool) -> Callable[[Handler], Handler]:
+    """Wraps an application's handler. Without `node_allowed` (the public site) the node's paths do not exist."""
+
+    def supervise(inner: Handler) -> Handler:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            response = await _answer(request, inner, context, node_allowed)
+            if not response.prepared:
+                _set_headers(request, response)
+            return response
+
+        return handle
+
+    return supervise
+
+
+async def _answer(
+    request: web.BaseRequest, inner: Handler, context: ApiContext, node_allowed: bool
+) -> web.StreamResponse:
+    try:
+        zone = zone_of(request.path)
+        if zone is Zone.NODE and not node_allowed:
+            check_request(request, Zone.PAYMENTS, context.guard)
+            raise ApiError(404, "not-found", "There is nothing here.")
+        check_request(request, zone, context.guard)
+        if request.method not in _METHODS:
+            raise ApiError(405, "method-not-allowed", "The method is not allowed here.")
+        if _is_preflight(request):
+            return _preflight(request)
+        return await inner(rewrite(request))
+    except web.HTTPException as error:
+        return _from_http(error)
+    except ConnectionError:
+        raise  # the caller went away; aiohttp closes
+    except Exception as error:
+        known = translate_error(error)
+        if known is None:
+            _log.exception("unhandled error answering %s %s", request.method, request.path)
+            known = ApiError(500, "internal-error", "Something went wrong here; the log has more.")
+        return error_response(known, ErrorShape.OBJECT)
+
+
+def _from_http(error: web.HTTPException) -> web.Response:
+    """aiohttp's own refusals (no route, wrong method, body too large, Expect) with our body."""
+    match error.status:
+        case 404:
+            known = ApiError(404, "not-found", "There is nothing here.")
+        case 405:
+            allowed = error.headers.get(hdrs.ALLOW, "")
+            known = ApiError(
+                405, "method-not-allowed", "The method is not allowed here.", headers={"Allow": allowed}
+            )
+        case 413:
+            known = ApiError(413, "body-too-large", "The body is too large.")
+        case 408:
+            known = ApiError(408, "request-timeout", "The request's body took too long.")
+        case status:
+            known = ApiError(status, "refused", error.reason)
+    response = error_response(known, ErrorShape.OBJECT)
+    if hdrs.LOCATION in error.headers:
+        response.headers[hdrs.LOCATION] = error.headers[hdrs.LOCATION]
+    return response
+
+
+def _is_preflight(request: web.BaseRequest) -> bool:
+    return (
+        request.method == "OPTIONS"
+        and request.path.startswith(_API_PREFIXES)
+        and "Access-Control-Request-Method" in request.headers
+    )
+
+
+def _preflight(request: web.BaseRequest) -> web.Response:
+    wanted = request.headers.get("Access-Control-Request-Headers", "")
+    names = [name.strip() for name in wanted.split(",")]
+    allowed = ", ".join(name for name in names if name and name.replace("-", "").isalnum() and name.isascii())
+    return web.Response(
+        status=200,
+        headers={
+            "Access-Control-Allow-Methods": _CORS_METHODS,
+            "Access-Control-Allow-Headers": allowed or "Authorization, Content-Type",
+            "Access-Control-Max-Age": "600",
+        },
+    )
+
+
+def _set_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Keys travel in a header that no browser adds by itself, so any origin may use the API."""
+    headers = response.headers
+    if request.path.startswith(_API_PREFIXES):
+        headers.setdefault("Access-Control-Allow-Origin", "*")
+        headers.setdefault("Access-Control-Expose-Headers", "Retry-After, Location")
+        headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "no-referrer")
