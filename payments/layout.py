@@ -14,7 +14,7 @@ records are msgpack.
 | `i` invoice                                | JSON Invoice, without its payments                          |
 | `p` invoice, u32 number                    | record Payment                                              |
 | `M` invoice, u32 version                   | metadata JSON that an event of that time shows              |
-| `a` script                                 | record Watch: whose address it is                           |
+| `A` script                                 | record Watch: whose address it is                           |
 | `c` outpoint (36)                          | record ClaimRow: the invoice that this output pays, for ever|
 | `l` outpoint (36)                          | record Loose: pays a fixed address, assigned to no invoice  |
 | `L` script, outpoint                       | empty: loose payments by address                            |
@@ -160,7 +160,7 @@ def metadata_key(invoice_id: str, version: int) -> bytes:
 
 
 def watch_key(script: bytes) -> bytes:
-    return b"a" + script
+    return b"A" + script
 
 
 def claim_key(outpoint: bytes) -> bytes:

@@ -371,7 +371,8 @@ class Ledger:
         claim = self._claim(paid)
         if claim is None:
             return False
-        self._change(*self._payment(claim), **changes)
+        invoice, payment = self._payment(claim)
+        self._change(invoice, payment, **changes)
         return True
 
     def _is_in_block(self, paid: bytes) -> bool:
