@@ -9,7 +9,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class RecentSet(Generic[T]):
-    """At least the last `size` members, at most twice as many; two generations, so adding costs the same always."""
+    """At least the last `size` members and at most twice as many, in two generations."""
 
     __slots__ = ("_new", "_old", "_size")
 

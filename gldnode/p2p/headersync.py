@@ -128,4 +128,3 @@ class LowWorkSync:
             return (), True
         keep, self._held = self._held[:ready], self._held[ready:]
         return keep, True
-

@@ -52,7 +52,7 @@ class TxRequests:
     def announced(
         self, tx_hash: bytes, peer_id: int, *, is_wtxid: bool, preferred: bool, delay_txid: bool, now_ms: int
     ) -> None:
-        """A peer announced a transaction; beyond `MAX_ANNOUNCEMENTS` it is forgotten (preferred peers may go on)."""
+        """A peer announced a transaction; beyond `MAX_ANNOUNCEMENTS` it is forgotten (preferred peers go on)."""
         mine = self._by_peer.setdefault(peer_id, {})
         if tx_hash in mine or (len(mine) >= MAX_ANNOUNCEMENTS and not preferred):
             return
