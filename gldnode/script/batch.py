@@ -23,7 +23,7 @@ class Failure(NamedTuple):
     """The first input, in order of jobs and inputs, that may not spend what it spends."""
 
     job: int
-    index: int
+    input_index: int
     error: ScriptError
 
 
