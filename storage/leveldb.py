@@ -194,13 +194,15 @@ class LevelKV:
             return {}
 
     def _release(self) -> None:
-        """Close the handle when no other thread is inside it."""
+        """Close the handle once no other thread is inside it."""
         handle, self._handle = self._handle, _CLOSED
         if handle.closed:
             return
         me, pause = get_ident(), Event()
-        while any(inside for thread, inside in list(self._inside.items()) if thread != me):
-            pause.wait(0.001)
+        for thread in list(self._inside):
+            # Once seen outside is enough: whoever enters from now on finds no handle.
+            while self._inside[thread] and thread != me:
+                pause.wait(0.0005)
         handle.close()
 
     def _recover(self) -> None:
