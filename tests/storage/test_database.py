@@ -363,7 +363,7 @@ def test_transaction_sees_the_database_its_group_and_itself(plan: list[tuple[obj
             return run
 
         for step in plan:
-            tasks.append(asyncio.ensure_future(database.transact(transaction(*step)))  # type: ignore[no-untyped-call])
+            tasks.append(asyncio.ensure_future(database.transact(transaction(*step))))  # type: ignore[no-untyped-call]
             await asyncio.sleep(0)
             if step[-1] == "wait":
                 await asyncio.gather(*tasks, return_exceptions=True)
