@@ -1,0 +1,1 @@
+"""The mempool and the node's policy about what comes into it."""

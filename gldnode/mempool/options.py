@@ -1,11 +1,8 @@
 """What an operator can set about the mempool; the defaults are Bitcoin Core's."""
 
 from dataclasses import dataclass
-from typing import Final
 
-__all__ = ["CLUSTER_LIMIT_PACKAGE", "MempoolOptions"]
-
-CLUSTER_LIMIT_PACKAGE: Final = 25
+__all__ = ["MempoolOptions"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,35 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gldnode.errors import Reject
+from gldnode.errors import Reject, RejectKind
 from gldnode.primitives.hashes import Txid, Wtxid
 from gldnode.primitives.tx import Tx
 
-__all__ = ["Accepted", "MempoolInfo", "PackageResult", "TestResult", "TxResult"]
+__all__ = [
+    "Accepted",
+    "FeeReject",
+    "MempoolInfo",
+    "MissingInputs",
+    "PackageResult",
+    "TestResult",
+    "TxResult",
+]
+
+
+class FeeReject(Reject):
+    """Pays too little alone; together with a child that pays more it may be taken (Core: TX_RECONSIDERABLE)."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail, RejectKind.POLICY)
+
+
+class MissingInputs(Reject):
+    """It spends outputs that are unknown here: an orphan whose parents may come, or a double spend."""
+
+    def __init__(self, parents: tuple[Txid, ...]) -> None:
+        super().__init__("bad-txns-inputs-missingorspent", "", RejectKind.CONTEXT)
+        self.parents = parents
+        """Transactions whose outputs are missing."""
 
 
 @dataclass(frozen=True, slots=True)
