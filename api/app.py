@@ -38,7 +38,10 @@ _PASSWORD_RATE = Rate(5, 60, 3)
 class Sites:
     """Both sites, listening between `start` and `stop`."""
 
-    def __init__(self, options: SiteOptions, default: LimitedRunner, public: LimitedRunner | None) -> None:
+    def __init__(
+        self, context: ApiContext, options: SiteOptions, default: LimitedRunner, public: LimitedRunner | None
+    ) -> None:
+        self._context = context
         self._options = options
         self._default = default
         self._public = public
@@ -51,6 +54,10 @@ class Sites:
     @property
     def public_addresses(self) -> Sequence[tuple[str, int]]:
         return _addresses(self._public) if self._public is not None else ()
+
+    def attach_service(self, service: PaymentService) -> None:
+        """Payments are ready: until then their routes answer 503."""
+        self._context.maybe_service = service
 
     async def start(self) -> None:
         """Listen. Raises OSError when an address is taken."""
@@ -88,11 +95,13 @@ def build_sites(
     *,
     options: SiteOptions | None = None,
     node_routes: Sequence[web.RouteDef] = (),
+    with_payments: bool = True,
 ) -> Sites:
     """The sites of this process.
 
     `rpc` serves `/` and `/wallet/<name>` of the default site; `node_routes` (REST, event streams) stand behind
-    the same guard. Without `service` there are no payment routes. `options` defaults to the host's configuration.
+    the same guard. `options` defaults to the host's configuration. A `service` that is not ready yet is handed in
+    with `attach_service`; without `with_payments` there are no payment routes at all.
     """
     options = options or SiteOptions.from_host(host)
     context = ApiContext(
@@ -105,19 +114,21 @@ def build_sites(
         password_limiter=RateLimiter(_PASSWORD_RATE, host.clock),
         node_version=_node_version(),
     )
-    payments = payment_tables() if service is not None else []
-    default = _make_app(context, [*system_tables(with_node=True), *payments])
+    payments = payment_tables() if with_payments else []
+    default = _make_app(context, [*system_tables(with_node=True), *payments], with_payments)
     for method, path in (("*", "/"), ("*", "/wallet/{name:.*}")):
         default.router.add_route(method, path, _bounded(rpc, context))
     default.router.add_routes(node_routes)
     public = None
-    if service is not None and options.public_binds:
-        public_app = _make_app(context, [*system_tables(with_node=False), *payments])
+    if with_payments and options.public_binds:
+        public_app = _make_app(context, [*system_tables(with_node=False), *payments], with_payments)
         public = LimitedRunner(public_app, supervisor(context, node_allowed=False), options.limits)
-    return Sites(options, LimitedRunner(default, supervisor(context, node_allowed=True), options.limits), public)
+    return Sites(
+        context, options, LimitedRunner(default, supervisor(context, node_allowed=True), options.limits), public
+    )
 
 
-def _make_app(context: ApiContext, tables: Sequence[RouteTable]) -> web.Application:
+def _make_app(context: ApiContext, tables: Sequence[RouteTable], with_payments: bool) -> web.Application:
     app = web.Application(client_max_size=_MAX_RPC_BYTES)
     for table in tables:
         for route in table:
@@ -129,8 +140,8 @@ def _make_app(context: ApiContext, tables: Sequence[RouteTable]) -> web.Applicat
         return json_response(document)
 
     app.router.add_get("/api/docs.json", docs_json)
-    app.router.add_routes(page_routes(context, document))
-    for method, path in GONE if context.maybe_service is not None else ():
+    app.router.add_routes(page_routes(context, document, with_payments))
+    for method, path in GONE if with_payments else ():
         app.router.add_route(method, path, gone)
     return app
 

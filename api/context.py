@@ -8,7 +8,7 @@ from api.guard import GuardOptions
 from api.permissions import Permission, grants
 from api.ratelimit import RateLimiter
 from api.server import Limits
-from gldnode.ports import NodeHost
+from gldnode.ports import ChainView, NodeHost
 from payments.accounts import ROLES
 from payments.service import PaymentService
 from payments.stores import Store
@@ -38,10 +38,18 @@ class ApiContext:
     node_version: str = "0"
 
     @property
+    def chain(self) -> ChainView:
+        """Raises ApiError 503 while the node starts."""
+        try:
+            return self.host.chain
+        except AssertionError as error:  # the host has no chain before its start
+            raise _starting() from error
+
+    @property
     def service(self) -> PaymentService:
-        """Raises ApiError 503 where the node runs without payments."""
+        """Raises ApiError 503 while the node starts."""
         if self.maybe_service is None:
-            raise ApiError(503, "not-available", "This node does not take payments.")
+            raise _starting()
         return self.maybe_service
 
     def member_may(self, who: "Principal", policy: str, store: Store) -> bool:
@@ -52,3 +60,7 @@ class ApiContext:
         role = self.service.accounts.role(store.id, user_id)
         held = tuple(Permission(policy) for policy in ROLES.get(role or "", ()))
         return held + (_ADMIN_EVERYWHERE if who.is_admin else ())
+
+
+def _starting() -> ApiError:
+    return ApiError(503, "not-available", "The node is starting.", headers={"Retry-After": "5"})

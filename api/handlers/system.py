@@ -3,7 +3,7 @@
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api.errors import ErrorShape
+from api.errors import ApiError, ErrorShape
 from api.metrics import registry_of
 from api.models.system import HealthAnswer, NodeInformation, ServerInfoAnswer, SyncStatus
 from api.routing import Access, Call, RouteTable
@@ -24,7 +24,10 @@ node_table = RouteTable("", "Server", ErrorShape.OBJECT)
     "GET", "/api/v1/health", access=Access.ANONYMOUS, answer=HealthAnswer, summary="Whether the node is in sync"
 )
 async def get_health(call: Call[None]) -> HealthAnswer:
-    return HealthAnswer(synchronized=not call.context.host.chain.is_initial_block_download)
+    try:
+        return HealthAnswer(synchronized=not call.context.chain.is_initial_block_download)
+    except ApiError:  # still starting
+        return HealthAnswer(synchronized=False)
 
 
 @table.add(
@@ -36,7 +39,8 @@ async def get_health(call: Call[None]) -> HealthAnswer:
 )
 async def get_server_info(call: Call[None]) -> ServerInfoAnswer:
     host, service = call.context.host, call.context.service
-    tip, synced = host.chain.tip, not host.chain.is_initial_block_download
+    chain = call.context.chain
+    tip, synced = chain.tip, not chain.is_initial_block_download
     information = NodeInformation(
         headers=tip.height, blocks=tip.height, verification_progress=1.0 if synced else 0.5
     )
@@ -54,5 +58,6 @@ async def get_server_info(call: Call[None]) -> ServerInfoAnswer:
 
 @node_table.add("GET", "/metrics", access=Access.ANONYMOUS, answer=str, summary="Figures for Prometheus")
 async def get_metrics(call: Call[None]) -> web.Response:
+    assert call.context.chain is not None  # 503 while the node starts
     text = generate_latest(registry_of(call.context.host, call.context.maybe_service))
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -13,7 +13,7 @@ from api.pages.docs import docs_page
 __all__ = ["page_routes"]
 
 
-def page_routes(context: ApiContext, document: Mapping[str, Any]) -> Sequence[web.RouteDef]:
+def page_routes(context: ApiContext, document: Mapping[str, Any], with_payments: bool) -> Sequence[web.RouteDef]:
     """Checkout, documentation and the style sheet."""
     style = (files("api.pages") / "static" / "style.css").read_bytes()
 
@@ -31,7 +31,7 @@ def page_routes(context: ApiContext, document: Mapping[str, Any]) -> Sequence[we
         return web.Response(body=style, content_type="text/css", charset="utf-8", headers=headers)
 
     routes = [web.get("/docs", docs), web.get("/static/style.css", style_sheet)]
-    if context.maybe_service is not None:
+    if with_payments:
         routes += [
             web.get("/i/{invoiceId}", checkout),
             web.get("/i/{invoiceId}/{paymentMethodId}", checkout),
