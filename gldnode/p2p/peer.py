@@ -122,6 +122,8 @@ class Peer:
         # transport
         self._out: list[bytes] = []
         self._out_size = 0
+        self.socket_backlog = 0
+        """Bytes that were taken and that the socket has not sent yet; the socket's owner keeps it."""
         self._waiting: list[tuple[str, bytes]] = []
         self._nonce = local.entropy.bytes(8)
         self._deframer = Deframer(local.message_start)
@@ -187,11 +189,16 @@ class Peer:
 
     @property
     def output_size(self) -> int:
-        """Bytes that wait to be taken."""
-        return self._out_size
+        """Bytes that wait to be sent."""
+        return self._out_size + self.socket_backlog
 
-    def take_output(self) -> list[bytes]:
-        out, self._out, self._out_size = self._out, [], 0
+    @property
+    def has_output(self) -> bool:
+        return bool(self._out)
+
+    def take_output(self) -> bytes:
+        """What must go out now, once."""
+        out, self._out, self._out_size = b"".join(self._out), [], 0
         return out
 
     def send(self, command: str, payload: bytes = b"", now: int = 0) -> None:

@@ -144,6 +144,33 @@ class Processing:
         uniform = (self.entropy.below(1 << 48) + 1) / (1 << 48)
         return int(-mean_ms * math.log(uniform))
 
+    # -- bytes --
+
+    def receive(self, peer: Peer, data: bytes) -> None:
+        """Bytes that arrived from `peer`: the handshake is answered, messages are handled one after another."""
+        now, now_ms = self.clock.now(), self.clock.now_ms()
+        was_established = peer.is_established
+        messages = peer.feed(data, now, now_ms)
+        if peer.is_established and not was_established and peer.disconnect_reason is None:
+            self.established(peer)
+        for message in messages:
+            self.message(peer, message)
+        self.flush_announcements()
+
+    def take_output(self) -> list[tuple[int, bytes]]:
+        """(peer id, bytes) of everything that waits to be sent."""
+        return [
+            (peer_id, state.peer.take_output()) for peer_id, state in self.peers.items() if state.peer.has_output
+        ]
+
+    def unwanted(self) -> list[tuple[int, str]]:
+        """(peer id, reason) of connections that must end."""
+        return [
+            (peer_id, state.peer.disconnect_reason)
+            for peer_id, state in self.peers.items()
+            if state.peer.disconnect_reason is not None
+        ]
+
     # -- messages --
 
     def message(self, peer: Peer, message: Message) -> None:
@@ -534,7 +561,9 @@ class Processing:
         """About ten times a second: downloads, announcements, time limits."""
         self.txs.requests.expire(self.clock.now_ms())
         self.flush_announcements()
+        now, now_ms = self.clock.now(), self.clock.now_ms()
         for state in list(self.peers.values()):
+            state.peer.tick(now, now_ms)
             if not state.peer.is_established or state.peer.disconnect_reason is not None:
                 continue
             self.blocks.start_sync(state)
