@@ -17,7 +17,6 @@ from api.models.btngpay import (
     CreateRequest,
     InvoiceAnswer,
     PaymentAnswer,
-    PublicInvoiceAnswer,
 )
 from api.permissions import grants
 from api.routing import Access, Call, RouteTable
@@ -76,11 +75,11 @@ async def create_btng_invoice(call: Call[CreateRequest]) -> web.StreamResponse |
     "GET",
     "/invoice/{invoiceId}",
     access=Access.ANONYMOUS,
-    answer=InvoiceAnswer | PublicInvoiceAnswer,
+    answer=InvoiceAnswer,
     summary="An invoice: all of it with the merchant's key, what a payer may see without",
     errors=(401, 404),
 )
-async def get_btng_invoice(call: Call[None]) -> PublicInvoiceAnswer:
+async def get_btng_invoice(call: Call[None]) -> InvoiceAnswer:
     invoice = call.context.service.invoice(call.path["invoiceId"])
     if invoice is None:
         raise not_found("invoice")
@@ -197,8 +196,8 @@ def _merchant_of(store: Store | None, invoice: Invoice) -> str:
     return invoice.store_id if invoice.own_address else invoice.address
 
 
-def _public_view(call: Call[None], invoice: Invoice) -> PublicInvoiceAnswer:
-    return PublicInvoiceAnswer(**_figures(call, invoice))  # type: ignore[arg-type]  # names and types are the table's
+def _public_view(call: Call[None], invoice: Invoice) -> InvoiceAnswer:
+    return InvoiceAnswer(**_figures(call, invoice))  # type: ignore[arg-type]  # names and types are the table's
 
 
 def _merchant_view(

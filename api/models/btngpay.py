@@ -13,7 +13,6 @@ __all__ = [
     "CreateRequest",
     "InvoiceAnswer",
     "PaymentAnswer",
-    "PublicInvoiceAnswer",
 ]
 
 ExactNumber = Annotated[
@@ -68,8 +67,8 @@ class PaymentAnswer(Struct, rename="camel"):
     received_at: int
 
 
-class PublicInvoiceAnswer(Struct, rename="camel"):
-    """What a payer may see of an invoice."""
+class InvoiceAnswer(Struct, rename="camel"):
+    """An invoice. The last five properties are for the merchant's key only."""
 
     invoice_id: str
     merchant: str
@@ -89,16 +88,11 @@ class PublicInvoiceAnswer(Struct, rename="camel"):
     created_at: int
     expires_at: int
     checkout_link: str
-
-
-class InvoiceAnswer(PublicInvoiceAnswer, rename="camel"):
-    """What the merchant sees of an invoice."""
-
-    store_id: str
-    detail: str
-    additional_status: str
-    callback_url: str | None
-    payments: list[PaymentAnswer]
+    store_id: str | UnsetType = UNSET
+    detail: str | UnsetType = UNSET
+    additional_status: str | UnsetType = UNSET
+    callback_url: str | UnsetType | None = UNSET
+    payments: list[PaymentAnswer] | UnsetType = UNSET
 
 
 class ClaimAnswer(Struct, rename="camel"):
