@@ -381,7 +381,7 @@ async def test_power_cut_loses_nothing_that_returned(cut: int) -> None:
     kv.power.cut_before(cut)
     database = Database(kv)
     returned = 0
-    with pytest.raises(CommitFailed) as caught:
+    with pytest.raises(CommitFailed) as caught:  # noqa: PT012
         while True:
             returned = await database.transact(add_one)
     assert isinstance(caught.value.__cause__, PowerCut)
