@@ -17,7 +17,7 @@ from gldnode.mempool.judge import Judge, Terms, Workspace
 from gldnode.mempool.options import MempoolOptions
 from gldnode.mempool.scripts import ScriptVerifier
 from gldnode.mempool.view import CoinView, PoolChain
-from gldnode.primitives.hashes import Txid, Wtxid
+from gldnode.primitives.hashes import Txid
 from gldnode.primitives.tx import Tx
 
 __all__ = ["MempoolEvent", "PoolCore"]
@@ -28,13 +28,7 @@ MempoolEvent = MempoolTxAdded | MempoolTxRemoved | MempoolTxRefused
 class PoolCore:
     """Entries, fee deltas, rolling minimum and fee statistics, kept in step with each other."""
 
-    def __init__(
-        self,
-        chain: PoolChain,
-        options: MempoolOptions,
-        clock: Clock,
-        remember_scripts: Callable[[Wtxid], None] | None,
-    ) -> None:
+    def __init__(self, chain: PoolChain, options: MempoolOptions, clock: Clock) -> None:
         self.chain = chain
         self.options = options
         self.clock = clock
@@ -42,7 +36,7 @@ class PoolCore:
         self.deltas: dict[Txid, int] = {}
         self.floor = RollingFloor(options, clock, lambda: self.graph.memory)
         self.estimator = FeeEstimator()
-        self.scripts = ScriptVerifier(remember_scripts)
+        self.scripts = ScriptVerifier(chain.script_cache)
         self.judge = Judge(chain, self.graph, options, self.deltas, self.floor, self.scripts)
         self.view = CoinView(chain, self.graph)
         self.unbroadcast: frozenset[Txid] = frozenset()
@@ -98,10 +92,10 @@ class PoolCore:
             )
             self.graph.add(entry, adopt_children=terms.bypass_limits)
             heapq.heappush(self._by_time, (now, ws.tx.txid))
-            if not gone and not terms.bypass_limits and len(spaces) == 1 and not ws.parents:
-                # Its own feerate is why it will confirm when it does: it teaches the fee estimator.
-                if not self.chain.is_initial_block_download:
-                    self.estimator.tx_added(ws.tx.txid, ws.fee, ws.vsize, tip.height)
+            alone = not gone and not terms.bypass_limits and len(spaces) == 1 and not ws.parents
+            if alone and not self.chain.is_initial_block_download:
+                # Its own feerate is why it will confirm when it does: that teaches the estimator.
+                self.estimator.tx_added(ws.tx.txid, ws.fee, ws.vsize, tip.height)
             self.publish(MempoolTxAdded(ws.tx, sequence))
         if not terms.bypass_limits and not keep_size:
             self.limit_size()

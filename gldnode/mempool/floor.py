@@ -36,7 +36,7 @@ class RollingFloor:
         return max(round(rate), incremental)
 
     def _decayed(self, rate: float, elapsed_s: int) -> float:
-        half_life = HALF_LIFE_S
+        half_life = float(HALF_LIFE_S)
         usage, limit = self._usage(), self._options.max_mempool_bytes
         if usage < limit / 4:
             half_life /= 4

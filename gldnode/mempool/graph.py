@@ -1,7 +1,7 @@
 """The transactions of the mempool and how they hang together.
 
-Every entry knows its unconfirmed ancestors and the sums over its ancestors and descendants, so that limits,
-replacement, eviction and block building read them; a change touches the relatives of what changed and nothing else.
+Every entry knows its unconfirmed ancestors and the sums over its ancestors and descendants: limits, replacement,
+eviction and block building only read them. A change touches the relatives of what changed and nothing else.
 Only the validation thread writes; `MempoolEntry` values are replaced whole, so reads from other threads are safe.
 """
 
@@ -121,7 +121,7 @@ class TxGraph:
     def check_limits(
         self, vsize: int, count: int, parents: Collection[Txid], ancestors: Collection[Txid], limits: ChainLimits
     ) -> None:
-        """Whether `count` new transactions of `vsize` together may hang below `parents`. Raises ChainLimitError."""
+        """Whether `count` new ones of `vsize` together may hang below `parents`. Raises ChainLimitError."""
         if count + len(parents) > limits.ancestor_count:
             raise ChainLimitError(f"too many unconfirmed parents [limit: {limits.ancestor_count}]")
         total = vsize

@@ -10,8 +10,8 @@ from typing import Final
 from gldnode.errors import Reject, RejectKind
 from gldnode.mempool.entry import feerate_fee
 from gldnode.mempool.options import MempoolOptions
-from gldnode.primitives.coin import Coin
 from gldnode.primitives.codec import compact_size
+from gldnode.primitives.coin import Coin
 from gldnode.primitives.tx import WITNESS_SCALE_FACTOR, Tx, TxIn
 from gldnode.script.script import (
     count_sigops,

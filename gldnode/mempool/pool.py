@@ -41,11 +41,9 @@ class Mempool:
         options: MempoolOptions,
         clock: Clock,
         *,
-        remember_scripts: Callable[[Wtxid], None] | None = None,
         entropy: Entropy | None = None,
     ) -> None:
-        """`remember_scripts` is told each transaction whose scripts were verified with all consensus rules."""
-        self._core = PoolCore(chain, options, clock, remember_scripts)
+        self._core = PoolCore(chain, options, clock)
         self._core.estimator.start_at(chain.tip.height)
         self._follower = ChainFollower(self._core)
         self._submitter = Submitter(self._core)

@@ -10,16 +10,16 @@ from gldnode.errors import Reject, RejectKind
 from gldnode.mempool.entry import MempoolEntry, feerate_fee
 from gldnode.mempool.graph import TxGraph
 from gldnode.mempool.results import FeeReject
-from gldnode.primitives.amount import format_amount_short, format_amount
+from gldnode.primitives.amount import format_amount, format_amount_short
 from gldnode.primitives.hashes import Txid
 from gldnode.primitives.tx import Tx
 
 __all__ = [
     "MAX_REPLACEMENT_CANDIDATES",
+    "check_no_new_unconfirmed",
     "check_pays_for_replacement",
     "check_pays_more_than_conflicts",
     "collect_conflicts",
-    "check_no_new_unconfirmed",
 ]
 
 MAX_REPLACEMENT_CANDIDATES: Final = 100
@@ -50,7 +50,7 @@ def check_pays_more_than_conflicts(
 
 
 def collect_conflicts(graph: TxGraph, tx: Tx, conflicts: Collection[MempoolEntry]) -> set[Txid]:
-    """Rule 5: not too many, descendants counted once for each conflict; all that would go (GetEntriesForConflicts)."""
+    """Rule 5: all that would go, if it is not too much (GetEntriesForConflicts). Raises Reject."""
     count = sum(entry.descendant_count for entry in conflicts)
     if count > MAX_REPLACEMENT_CANDIDATES:
         raise Reject(

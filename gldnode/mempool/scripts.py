@@ -1,11 +1,11 @@
 """Verifying the scripts of one transaction for the mempool, and remembering that it was done."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from gldnode.chain.scriptcache import ScriptCache
 from gldnode.consensus.sizes import sigop_cost
 from gldnode.errors import Reject, RejectKind
 from gldnode.primitives.coin import Coin
-from gldnode.primitives.hashes import Wtxid
 from gldnode.primitives.tx import Tx
 from gldnode.script.batch import verify_inputs
 from gldnode.script.flags import STANDARD_SCRIPT_VERIFY_FLAGS
@@ -36,23 +36,22 @@ def tx_sigop_cost(tx: Tx, coins: Sequence[Coin]) -> int:
 
 
 class ScriptVerifier:
-    """Verifies with the flags of policy. They include every consensus rule, so what passes here passes in a block."""
+    """Verifies with the flags of policy, which include every consensus rule."""
 
-    def __init__(self, remember: Callable[[Wtxid], None] | None = None) -> None:
-        """`remember` is told each transaction whose scripts are valid, so that a block need not verify them again."""
-        self._remember = remember
+    def __init__(self, cache: ScriptCache) -> None:
+        """What passes is noted in `cache`: a block need not verify it again."""
+        self._cache = cache
 
     def verify(self, tx: Tx, coins: Sequence[Coin]) -> None:
         """Raises Reject(mempool-script-verify-flag-failed …)."""
         failure = verify_inputs(((tx, coins),), STANDARD_SCRIPT_VERIFY_FLAGS, None)
         if failure is None:
-            if self._remember is not None:
-                self._remember(tx.wtxid)
+            self._cache.add(tx, STANDARD_SCRIPT_VERIFY_FLAGS)
             return
-        prevout = tx.inputs[failure.index].prevout
+        prevout = tx.inputs[failure.input_index].prevout
         raise Reject(
             f"mempool-script-verify-flag-failed ({failure.error})",
-            f"input {failure.index} of {tx.txid[::-1].hex()} (wtxid {tx.wtxid[::-1].hex()}), spending {prevout!r}",
+            f"input {failure.input_index} of {tx.txid[::-1].hex()} (wtxid {tx.wtxid[::-1].hex()}), spending {prevout!r}",
             # Without its witness it says nothing about the transaction itself, which may come again with it.
             RejectKind.MUTATED if self._is_stripped(tx, coins) else RejectKind.POLICY,
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from gldnode.chain.entry import BlockEntry
+from gldnode.chain.scriptcache import ScriptCache
 from gldnode.events import Tip
 from gldnode.mempool.graph import TxGraph
 from gldnode.params import ChainParams
@@ -22,6 +23,8 @@ class PoolChain(Protocol):
     def tip(self) -> Tip: ...
     @property
     def tip_entry(self) -> BlockEntry: ...
+    @property
+    def script_cache(self) -> ScriptCache: ...
     @property
     def is_initial_block_download(self) -> bool: ...
     def coin(self, prevout: OutPoint) -> Coin | None: ...

@@ -1,0 +1,1 @@
+"""Building blocks: selection, templates, and mining on the regtest networks."""

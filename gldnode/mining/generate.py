@@ -1,29 +1,96 @@
 """Blocks on demand, for the regtest networks."""
 
 from collections.abc import Sequence
-from typing import Any
+from hashlib import sha256
+from typing import Protocol
 
-from gldnode.primitives.block import Block, BlockHeader
+from gldnode.chain.options import AcceptResult
+from gldnode.clock import Clock
+from gldnode.consensus.pow import target_from_bits
+from gldnode.errors import Reject
+from gldnode.mempool.pool import Mempool
+from gldnode.mining.template import MiningChain, build_template, regenerate_commitments
+from gldnode.primitives.block import Block, BlockHeader, make_block, make_header
 from gldnode.primitives.hashes import BlockHash
 from gldnode.primitives.tx import Tx
 
-__all__ = ["generate_block", "generate_blocks", "solve"]
+__all__ = ["GeneratingChain", "generate_block", "generate_blocks", "solve"]
+
+DEFAULT_MAX_TRIES = 1_000_000
 
 
-def solve(header: BlockHeader, *, max_tries: int = 1_000_000) -> BlockHeader | None:
-    """The header with the first nonce that satisfies its bits; None after `max_tries`."""
-    ...
+class GeneratingChain(MiningChain, Protocol):
+    """What mining needs of the chain."""
+
+    def accept_block(self, block: Block, *, requested: bool = True) -> AcceptResult: ...
+    def commit(self) -> None: ...
+
+
+def solve(header: BlockHeader, *, max_tries: int = DEFAULT_MAX_TRIES) -> BlockHeader | None:
+    """The header with the first nonce from its own on that meets its target; None after `max_tries`."""
+    target = target_from_bits(header.bits)[0]
+    raw = header.serialize()
+    start = sha256(raw[:64])
+    tail = raw[64:76]
+    for nonce in range(header.nonce, min(header.nonce + max_tries, 1 << 32)):
+        inner = start.copy()
+        inner.update(tail + nonce.to_bytes(4, "little"))
+        if int.from_bytes(sha256(inner.digest()).digest(), "little") <= target:
+            return make_header(
+                header.version, header.prev_hash, header.merkle_root, header.time, header.bits, nonce
+            )
+    return None
 
 
 def generate_blocks(
-    chain: Any, mempool: Any, clock: Any, count: int, script_pubkey: bytes, *, max_tries: int = 1_000_000
+    chain: GeneratingChain,
+    mempool: Mempool | None,
+    clock: Clock,
+    count: int,
+    script_pubkey: bytes,
+    *,
+    max_tries: int = DEFAULT_MAX_TRIES,
 ) -> list[BlockHash]:
-    """Mine `count` blocks on the tip from the mempool (validation thread)."""
-    ...
+    """Mine `count` blocks on the tip from the mempool (validation thread).
+
+    Fewer when `max_tries` nonces, over all blocks, are used up. Raises Reject.
+    """
+    mined: list[BlockHash] = []
+    while len(mined) < count:
+        template = build_template(chain, mempool, script_pubkey, now=clock.now(), test=False)
+        header = solve(template.block.header, max_tries=max_tries)
+        if header is None:
+            break
+        max_tries -= header.nonce
+        chain.accept_block(make_block(header, template.block.txs), requested=True)
+        if chain.tip_entry.hash != header.hash:
+            raise Reject("ProcessNewBlock, block not accepted")
+        mined.append(header.hash)
+    chain.commit()
+    return mined
 
 
 def generate_block(
-    chain: Any, mempool: Any, clock: Any, script_pubkey: bytes, txs: Sequence[Tx], *, submit: bool = True
-) -> Block:
-    """Mine exactly these transactions in this order (`generateblock`). Raises Reject."""
-    ...
+    chain: GeneratingChain,
+    clock: Clock,
+    script_pubkey: bytes,
+    txs: Sequence[Tx],
+    *,
+    submit: bool = True,
+    max_tries: int = DEFAULT_MAX_TRIES,
+) -> Block | None:
+    """Mine exactly these transactions in this order (`generateblock`); the coinbase takes no fees.
+
+    None when no nonce is found. Raises Reject with the reason of the block's own test.
+    """
+    template = build_template(chain, None, script_pubkey, now=clock.now(), test=False)
+    block = regenerate_commitments(make_block(template.block.header, [*template.block.txs, *txs]), chain)
+    chain.test_block_validity(block, check_pow=False)
+    header = solve(block.header, max_tries=max_tries)
+    if header is None:
+        return None
+    block = make_block(header, block.txs)
+    if submit:
+        chain.accept_block(block, requested=True)
+        chain.commit()
+    return block
