@@ -113,7 +113,7 @@ class BlockEntry:
     def median_time_past(self) -> int:
         """Median time of this block and the ten before it, Unix seconds (BIP 113)."""
         if self._median_time_past < 0:
-            times = []
+            times: list[int] = []
             entry: BlockEntry | None = self
             while entry is not None and len(times) < MEDIAN_TIME_SPAN:
                 times.append(entry.time)

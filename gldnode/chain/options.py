@@ -33,7 +33,9 @@ class ChainOptions:
     dbcache_mib: int = 450
     """`-dbcache`: most memory for coins that are not yet on disk."""
     assume_valid: BlockHash | None = None
-    """`-assumevalid`: this block's ancestors have valid scripts. None: the network's default; 32 zero bytes: none."""
+    """`-assumevalid`: this block's ancestors have valid scripts.
+
+    None: the network's default; 32 zero bytes: none."""
     minimum_chain_work: int | None = None
     """`-minimumchainwork`. None: the network's default."""
     checkpoints: bool = True

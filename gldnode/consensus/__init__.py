@@ -1,0 +1,1 @@
+"""The rules of blocks and transactions: pure functions, each with its Core name and reject reason."""

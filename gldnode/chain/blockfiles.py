@@ -1,0 +1,298 @@
+"""Blocks and undo data in append-only files, in Core's framing.
+
+`blkNNNNN.dat`: message start (4) | size (u32) | block.
+`revNNNNN.dat`: message start | size | undo | checksum, which is the double SHA-256 of the parent's hash and the undo.
+A position is that of the bytes behind the size.
+Nothing is durable before `sync`. What a crash left half-written behind the last indexed block stays as a gap.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from struct import Struct as Packer
+from typing import Final, Protocol
+
+from gldnode.errors import DecodeError, NodeError
+from gldnode.primitives.block import HEADER_SIZE, Block, parse_block
+from gldnode.primitives.hashes import sha256d
+
+__all__ = ["BlockFileDamaged", "BlockFiles", "DiskFiles", "Files", "MemoryFiles"]
+
+_FRAME = Packer("<4sI")
+FRAME_SIZE: Final = _FRAME.size
+_CHECKSUM_SIZE: Final = 32
+_MAX_OPEN: Final = 32
+_SCAN_WINDOW: Final = 4_096
+MAX_STORED_BLOCK: Final = 4_000_000 + FRAME_SIZE
+
+
+class BlockFileDamaged(NodeError):
+    """Stored bytes are not what was written."""
+
+
+class Files(Protocol):
+    """Named append-only files."""
+
+    def append(self, name: str, data: bytes) -> int:
+        """Where `data` begins in the file. Raises OSError; then the file is as before."""
+        ...
+
+    def read(self, name: str, pos: int, count: int) -> bytes:
+        """At most `count` bytes; fewer at the end, none where there is no file. Raises OSError."""
+        ...
+
+    def size(self, name: str) -> int:
+        """0 where there is no file."""
+        ...
+
+    def sync(self) -> None:
+        """Make everything appended durable. Raises OSError."""
+        ...
+
+    def delete(self, name: str) -> None: ...
+
+    def names(self) -> list[str]: ...
+
+    def close(self) -> None: ...
+
+
+class MemoryFiles:
+    """Files that are gone when the process ends."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytearray] = {}
+
+    def append(self, name: str, data: bytes) -> int:
+        content = self.files.setdefault(name, bytearray())
+        pos = len(content)
+        content += data
+        return pos
+
+    def read(self, name: str, pos: int, count: int) -> bytes:
+        return bytes(self.files.get(name, b"")[pos : pos + count])
+
+    def size(self, name: str) -> int:
+        return len(self.files.get(name, b""))
+
+    def sync(self) -> None:
+        """Nothing survives anyway."""
+
+    def delete(self, name: str) -> None:
+        self.files.pop(name, None)
+
+    def names(self) -> list[str]:
+        return sorted(self.files)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class DiskFiles:
+    """Files of one folder. Reads from any thread: they use positions, not a shared cursor."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._handles: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._unsynced: set[str] = set()
+        self._folder_changed = False
+
+    def _open(self, name: str, *, create: bool) -> int | None:
+        handle = self._handles.get(name)
+        if handle is not None:
+            return handle
+        path = self._folder / name
+        existed = path.exists()
+        if not existed and not create:
+            return None
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        self._folder_changed = self._folder_changed or not existed
+        self._sizes[name] = os.fstat(handle).st_size
+        self._handles[name] = handle
+        return handle
+
+    def append(self, name: str, data: bytes) -> int:
+        if len(self._handles) >= _MAX_OPEN and name not in self._handles:
+            self._close_idle()
+        handle = self._open(name, create=True)
+        assert handle is not None
+        pos = self._sizes[name]
+        self._unsynced.add(name)
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(handle, data[written:] if written else data, pos + written)
+        except OSError:
+            os.ftruncate(handle, pos)
+            raise
+        self._sizes[name] = pos + len(data)
+        return pos
+
+    def read(self, name: str, pos: int, count: int) -> bytes:
+        handle = self._handles.get(name)
+        if handle is not None:
+            try:
+                return os.pread(handle, count, pos)
+            except OSError:
+                if self._handles.get(name) == handle:
+                    raise  # else: closed by the writer meanwhile
+        try:
+            handle = os.open(self._folder / name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            return b""
+        try:
+            return os.pread(handle, count, pos)
+        finally:
+            os.close(handle)
+
+    def size(self, name: str) -> int:
+        known = self._sizes.get(name)
+        if known is not None:
+            return known
+        path = self._folder / name
+        return path.stat().st_size if path.exists() else 0
+
+    def sync(self) -> None:
+        for name in sorted(self._unsynced):
+            os.fsync(self._handles[name])
+        self._unsynced.clear()
+        if self._folder_changed:
+            handle = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            self._folder_changed = False
+
+    def delete(self, name: str) -> None:
+        handle = self._handles.pop(name, None)
+        self._sizes.pop(name, None)
+        self._unsynced.discard(name)
+        if handle is not None:
+            os.close(handle)
+        (self._folder / name).unlink(missing_ok=True)
+        self._folder_changed = True
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self._folder.iterdir() if path.is_file())
+
+    def _close_idle(self) -> None:
+        for name in [name for name in self._handles if name not in self._unsynced]:
+            os.close(self._handles.pop(name))
+            del self._sizes[name]
+
+    def close(self) -> None:
+        for handle in self._handles.values():
+            os.close(handle)
+        self._handles.clear()
+
+
+_BLOCK_NAME: Final = re.compile(r"blk([0-9]{5,})\.dat")
+
+
+class BlockFiles:
+    """Where the bodies of blocks and their undo data are."""
+
+    def __init__(self, files: Files, message_start: bytes, max_file_bytes: int) -> None:
+        self._files = files
+        self._magic = message_start
+        self._max = max_file_bytes
+        self._current = max(self.numbers(), default=0)
+
+    def numbers(self) -> list[int]:
+        """The block files that there are."""
+        found = (_BLOCK_NAME.fullmatch(name) for name in self._files.names())
+        return sorted(int(match[1]) for match in found if match)
+
+    @property
+    def current(self) -> int:
+        """The file that the next block goes to."""
+        return self._current
+
+    def write_block(self, raw: bytes) -> tuple[int, int]:
+        """File and position of the stored block. Raises OSError."""
+        size = self._files.size(_blk(self._current))
+        if size and size + len(raw) + FRAME_SIZE > self._max:
+            self._current += 1
+        pos = self._files.append(_blk(self._current), _FRAME.pack(self._magic, len(raw)) + raw)
+        return self._current, pos + FRAME_SIZE
+
+    def write_undo(self, file: int, data: bytes, prev_hash: bytes) -> int:
+        """Position of the undo data in the rev file of the same number as the block's. Raises OSError."""
+        framed = b"".join((_FRAME.pack(self._magic, len(data)), data, sha256d(prev_hash + data)))
+        return self._files.append(_rev(file), framed) + FRAME_SIZE
+
+    def read_block(self, file: int, pos: int) -> bytes:
+        """Raises BlockFileDamaged where there is no block at the position, OSError."""
+        return self._files.read(_blk(file), pos, self._size_at(_blk(file), pos))
+
+    def read_header(self, file: int, pos: int) -> bytes:
+        return self._files.read(_blk(file), pos, HEADER_SIZE)
+
+    def read_undo(self, file: int, pos: int, prev_hash: bytes) -> bytes:
+        """Raises BlockFileDamaged where the checksum does not fit, OSError."""
+        size = self._size_at(_rev(file), pos)
+        data = self._files.read(_rev(file), pos, size + _CHECKSUM_SIZE)
+        if sha256d(prev_hash + data[:size]) != data[size:]:
+            raise BlockFileDamaged(f"{_rev(file)} at {pos}: wrong checksum")
+        return data[:size]
+
+    def _size_at(self, name: str, pos: int) -> int:
+        frame = self._files.read(name, pos - FRAME_SIZE, FRAME_SIZE)
+        if len(frame) == FRAME_SIZE:
+            magic, size = _FRAME.unpack(frame)
+            if magic == self._magic and pos + size <= self._files.size(name):
+                return int(size)
+        raise BlockFileDamaged(f"{name}: nothing stored at {pos}")
+
+    def scan(self, file: int) -> Iterator[tuple[int, Block]]:
+        """Position and content of every block in a file, in order of the file (-reindex).
+
+        Skips what does not parse: a torn tail, or a gap.
+        """
+        name = _blk(file)
+        end = self._files.size(name)
+        pos = 0
+        while pos + FRAME_SIZE + HEADER_SIZE <= end:
+            window = self._files.read(name, pos, _SCAN_WINDOW)
+            found = window.find(self._magic)
+            if found < 0:
+                pos += max(1, len(window) - 3)
+                continue
+            start = pos + found + FRAME_SIZE
+            frame = self._files.read(name, start - FRAME_SIZE, FRAME_SIZE)
+            size = int.from_bytes(frame[4:8], "little") if len(frame) == FRAME_SIZE else 0
+            pos = start - FRAME_SIZE + 1
+            if HEADER_SIZE < size <= MAX_STORED_BLOCK and start + size <= end:
+                try:
+                    yield start, parse_block(self._files.read(name, start, size))
+                    pos = start + size
+                except DecodeError:
+                    continue
+
+    def file_size(self, file: int) -> int:
+        """Bytes of the block file and its undo file."""
+        return self._files.size(_blk(file)) + self._files.size(_rev(file))
+
+    def total_size(self) -> int:
+        return sum(self.file_size(file) for file in self.numbers())
+
+    def delete(self, file: int) -> None:
+        self._files.delete(_blk(file))
+        self._files.delete(_rev(file))
+
+    def sync(self) -> None:
+        self._files.sync()
+
+    def close(self) -> None:
+        self._files.close()
+
+
+def _blk(file: int) -> str:
+    return f"blk{file:05d}.dat"
+
+
+def _rev(file: int) -> str:
+    return f"rev{file:05d}.dat"
