@@ -171,7 +171,7 @@ class AddressManager:
             self._dirty = True
 
     def connected(self, address: NetAddress, now: int) -> None:
-        """The address is still good. Its time moves every 20 minutes at most, so gossip does not show our peers."""
+        """The address is still good; its time moves every 20 minutes at most: gossip must not show our peers."""
         known = self._known.get(address)
         if known is not None and now - known.time > 20 * 60:
             known.time = now

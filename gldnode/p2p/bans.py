@@ -1,4 +1,4 @@
-"""Whom we do not talk to: bans by the operator (kept in banlist.json) and addresses discouraged by their conduct."""
+"""Whom we do not talk to: the operator's bans (in banlist.json) and addresses discouraged for their conduct."""
 
 import ipaddress
 import json
