@@ -1,7 +1,7 @@
 """One memory of the fee estimator: decaying counts of how soon each feerate bucket confirmed.
 
-The counters are statistics, not money, and are floats. A count made now is stored *divided* by the decay so far, so
-that a new block ages everything by multiplying one number instead of every counter.
+The counters are statistics, not money, and are floats. A count made now is stored *divided* by the decay so far:
+then a new block ages everything by multiplying one number instead of every counter.
 """
 
 from dataclasses import dataclass, field

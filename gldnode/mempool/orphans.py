@@ -1,7 +1,7 @@
 """Transactions whose parents are not known yet, kept for a while in case they come.
 
-Bounded in number and weight. When it is full, the peer that has filled it most loses its oldest, so that nobody can
-push out what others sent.
+Bounded in number and weight. When it is full, the peer that has filled it most loses its oldest: nobody can push
+out what others sent.
 """
 
 from collections.abc import Iterable

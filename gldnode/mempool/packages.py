@@ -162,10 +162,11 @@ def _check_package_replacement(
     replaces = graph.with_descendants(direct)
     fee, vsize = sum(ws.modified_fee for ws in spaces), sum(ws.vsize for ws in spaces)
     replaced_fees = judge.fees_of(replaces)
-    if fee - replaced_fees < feerate_fee(options.incremental_relay_feerate, vsize):
+    needed = feerate_fee(options.incremental_relay_feerate, vsize)
+    if fee - replaced_fees < needed:
         raise PackageError(
             "package RBF failed: insufficient anti-DoS fees",
-            f"{money_text(fee - replaced_fees)} < {money_text(feerate_fee(options.incremental_relay_feerate, vsize))}",
+            f"{money_text(fee - replaced_fees)} < {money_text(needed)}",
         )
     parent = spaces[0]
     if feerate_key(fee, vsize) <= feerate_key(parent.modified_fee, parent.vsize):

@@ -48,10 +48,11 @@ class ScriptVerifier:
         if failure is None:
             self._cache.add(tx, STANDARD_SCRIPT_VERIFY_FLAGS)
             return
-        prevout = tx.inputs[failure.input_index].prevout
+        index = failure.input_index
         raise Reject(
             f"mempool-script-verify-flag-failed ({failure.error})",
-            f"input {failure.input_index} of {tx.txid[::-1].hex()} (wtxid {tx.wtxid[::-1].hex()}), spending {prevout!r}",
+            f"input {index} of {tx.txid[::-1].hex()} (wtxid {tx.wtxid[::-1].hex()}),"
+            f" spending {tx.inputs[index].prevout!r}",
             # Without its witness it says nothing about the transaction itself, which may come again with it.
             RejectKind.MUTATED if self._is_stripped(tx, coins) else RejectKind.POLICY,
         )

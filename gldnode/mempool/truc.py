@@ -1,4 +1,4 @@
-"""Topologically restricted transactions, version 3 (BIP 431): one unconfirmed parent at most, with one child, small.
+"""Topologically restricted transactions, version 3 (BIP 431): small, with one unconfirmed parent or child.
 
 Whoever shares such a transaction with others can always raise its fee: nobody can pin it with large or many
 descendants.

@@ -1,7 +1,7 @@
 """Which mempool transactions go into a block: the best feerate first, ancestors included (Core: addPackageTxs).
 
-A transaction is worth what it pays together with those of its unconfirmed ancestors that are not in the block yet: so a
-child pays for its parents. When something is taken, its descendants get dearer and are queued anew.
+A transaction is worth what it pays together with those of its unconfirmed ancestors that are not in the block yet:
+a child pays for its parents. When something is taken, its descendants get dearer and are queued anew.
 """
 
 import heapq

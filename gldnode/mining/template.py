@@ -97,8 +97,8 @@ def build_template(
 ) -> BlockTemplate:
     """The best next block, its reward paid to `script_pubkey` (validation thread).
 
-    `mempool` None: an empty block. `max_weight`: `-blockmaxweight`; `min_feerate`: `-blockmintxfee`, grains per kvB.
-    Raises Reject if the block does not pass the chain's own test.
+    `mempool` None: an empty block. `max_weight`: `-blockmaxweight`; `min_feerate`: `-blockmintxfee`, grains per
+    kvB. Raises Reject if the block does not pass the chain's own test.
     """
     params = chain.params
     prev = chain.tip_entry
