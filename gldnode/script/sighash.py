@@ -205,10 +205,11 @@ class SighashCache:
     def legacy(self, index: int, script_code: bytes, hash_type: int) -> bytes:
         """The original hash. `script_code` is what remains after FindAndDelete.
 
-        SIGHASH_SINGLE without an output of that index signs the number one: a bug that is consensus.
+        SIGHASH_SINGLE without an output of that index signs the number one, a bug that is consensus; so does
+        an input that does not exist.
         """
         base = hash_type & 0x1F
-        if base == SIGHASH_SINGLE and index >= len(self.tx.outputs):
+        if index >= len(self.tx.inputs) or (base == SIGHASH_SINGLE and index >= len(self.tx.outputs)):
             return _ONE
         kind = hash_type & SIGHASH_ANYONECANPAY | (base if base in (SIGHASH_NONE, SIGHASH_SINGLE) else 0)
         if index != self._legacy_index:

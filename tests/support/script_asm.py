@@ -7,7 +7,7 @@ from gldnode.script.flags import ScriptFlags
 from gldnode.script.opcodes import OPCODE_BY_NAME
 from gldnode.script.script import push_data, push_int
 
-__all__ = ["ALL_FLAGS", "fill_flags", "is_possible", "parse_flags", "parse_script", "trim_flags"]
+__all__ = ["ALL_FLAGS", "fill_flags", "is_possible", "parse_asm", "parse_flags", "parse_script", "trim_flags"]
 
 _NAMES: Final = {
     alias: value
@@ -31,6 +31,19 @@ def parse_script(text: str) -> bytes:
             script += push_data(word[1:-1].encode())
         else:
             script += bytes((_NAMES[word],))
+    return script
+
+
+def parse_asm(text: str) -> bytes:
+    """bitcoinjs's form: names with OP_, pushes as bare hex, shortest encoding."""
+    script = b""
+    for word in text.split():
+        if word in OPCODE_BY_NAME:
+            script += bytes((OPCODE_BY_NAME[word],))
+        else:
+            data = bytes.fromhex(word)
+            small = len(data) == 1 and (1 <= data[0] <= 16 or data[0] == 0x81)
+            script += push_int(data[0] if data[0] <= 16 else -1) if small else push_data(data)
     return script
 
 
