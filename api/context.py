@@ -36,6 +36,8 @@ class ApiContext:
     password_limiter: RateLimiter
     """Basic authentication, by address."""
     node_version: str = "0"
+    coin_aliases: tuple[str, ...] = ()
+    """Other coins' names taken for ours in payment method ids (an option for shops that hard-code BTC)."""
 
     @property
     def chain(self) -> ChainView:
@@ -51,6 +53,12 @@ class ApiContext:
         if self.maybe_service is None:
             raise _starting()
         return self.maybe_service
+
+    @property
+    def known_methods(self) -> frozenset[str]:
+        """Payment method ids that invoices may name; Lightning's are known, though not served yet."""
+        unit = self.host.params.unit
+        return frozenset((f"{unit}-CHAIN", f"{unit}-LN", f"{unit}-LNURL"))
 
     def member_may(self, who: "Principal", policy: str, store: Store) -> bool:
         """Whether the principal's user has `policy` in `store` by his role. The operator's keys have no user."""

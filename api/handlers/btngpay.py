@@ -22,9 +22,9 @@ from api.permissions import grants
 from api.routing import Access, Call, RouteTable
 from gldnode.primitives.amount import format_amount_short
 from gldnode.primitives.hashes import to_display_hex
+from payments.accounting import method_figures, price_text
 from payments.errors import not_found
-from payments.invoice import Invoice, Payment, Status, depth, due, effective_price, net, payment_status
-from payments.money import format_price
+from payments.invoice import Invoice, Payment, Status, depth, net, payment_status
 from payments.service import BtngInvoiceDraft, Claim
 from payments.stores import Store
 from payments.uri import payment_uri
@@ -164,9 +164,8 @@ def _figures(
     call: Call[None] | Call[CreateRequest] | Call[CallbackRequest], invoice: Invoice
 ) -> dict[str, object]:
     service, params = call.context.service, call.context.host.params
-    price = effective_price(invoice)
-    amount = format_price(price or 0, invoice.price_decimals)
-    missing = format_amount_short(max(0, due(invoice)))
+    amount = price_text(invoice)
+    missing = format_amount_short(max(0, method_figures(invoice).due))
     received = format_amount_short(net(invoice.accounted))
     return {
         "invoice_id": invoice.id,

@@ -6,7 +6,8 @@ from aiohttp import web
 from api.context import ApiContext
 from api.pages.markup import Markup, fill, join, page, tag
 from gldnode.primitives.amount import format_amount_short
-from payments.invoice import Additional, Invoice, State, Status, due, effective_price, net
+from payments.accounting import method_figures
+from payments.invoice import Additional, Invoice, State, Status, effective_price, net
 from payments.money import format_price
 from payments.uri import payment_uri
 
@@ -53,7 +54,7 @@ def checkout_page(context: ApiContext, invoice_id: str) -> web.Response:
 
 def _headline(invoice: Invoice, state: State, unit: str) -> str:
     if state.status is Status.NEW and invoice.price is not None:
-        return f"{format_amount_short(due(invoice))} {unit}"
+        return f"{format_amount_short(max(0, method_figures(invoice).due))} {unit}"
     if state.status is Status.NEW:
         return f"Any amount of {unit}"
     return f"{format_price(effective_price(invoice) or 0, invoice.price_decimals)} {invoice.currency}"
@@ -63,7 +64,7 @@ def _explanation(invoice: Invoice, state: State, unit: str) -> str:
     received = format_amount_short(net(invoice.accounted))
     match state.additional:
         case Additional.PAID_PARTIAL:
-            missing = format_amount_short(max(0, due(invoice)))
+            missing = format_amount_short(max(0, method_figures(invoice).due))
             return f"{received} {unit} have arrived; {missing} {unit} are still due."
         case Additional.PAID_LATE:
             return "The payment came after the expiry. The shop will tell you what it does about it."
@@ -93,7 +94,7 @@ def _facts(invoice: Invoice, unit: str) -> Markup:
         rows.append(("Price", f"{format_price(price, invoice.price_decimals)} {invoice.currency}"))
     if invoice.accounted:
         rows.append(("Received", f"{format_amount_short(net(invoice.accounted))} {unit}"))
-        rows.append(("Still due", f"{format_amount_short(max(0, due(invoice)))} {unit}"))
+        rows.append(("Still due", f"{format_amount_short(max(0, method_figures(invoice).due))} {unit}"))
     rows.append(("Invoice", invoice.id))
     return join([Markup(tag("dt", term) + tag("dd", value, cls="mono")) for term, value in rows])
 

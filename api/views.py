@@ -1,0 +1,142 @@
+"""Payments' values as Greenfield's answers. Amounts are written as text, exactly."""
+
+import msgspec
+from msgspec import Raw
+
+from api.context import ApiContext
+from api.models.invoices import CheckoutAnswer, InvoiceAnswer, MethodAnswer, PaymentAnswer, ReceiptRequest
+from gldnode.address import script_to_address
+from gldnode.primitives.amount import format_amount_short
+from gldnode.primitives.hashes import to_display_hex
+from payments.accounting import method_figures, paid_text, price_text
+from payments.invoice import Invoice, Payment, allowed_marks, payment_status
+from payments.stores import Store
+from payments.uri import payment_uri
+
+__all__ = ["invoice_answer", "method_answers"]
+
+_EMPTY = Raw(b"{}")
+
+
+def invoice_answer(context: ApiContext, invoice: Invoice, *, with_methods: bool = False) -> InvoiceAnswer:
+    """The invoice; its payment methods only where they are asked for."""
+    service = context.service
+    store = service.store(invoice.store_id)
+    state = service.state(invoice)
+    return InvoiceAnswer(
+        id=invoice.id,
+        store_id=invoice.store_id,
+        type="TopUp" if invoice.price is None else "Standard",
+        amount=price_text(invoice),
+        paid_amount=paid_text(invoice),
+        currency=invoice.currency,
+        metadata=Raw(invoice.metadata),
+        checkout=_checkout(context, invoice, store),
+        receipt=_receipt(invoice, store),
+        checkout_link=f"{context.base_url}/i/{invoice.id}",
+        status=state.status.value,
+        additional_status=state.additional.value,
+        created_time=invoice.created_at,
+        expiration_time=invoice.expires_at,
+        monitoring_expiration=invoice.monitoring_ends_at,
+        available_statuses_for_manual_marking=[mark.value for mark in allowed_marks(invoice)],
+        archived=invoice.archived,
+        payment_methods=method_answers(context, invoice) if with_methods else [],
+        addresses={service.method_id: invoice.address} if invoice.address else {},
+    )
+
+
+def method_answers(
+    context: ApiContext, invoice: Invoice, *, only_accounted: bool = True, sensitive: bool = False
+) -> list[MethodAnswer]:
+    """One entry for the chain; none for an invoice without an address (amount 0)."""
+    if not invoice.address:
+        return []
+    service, figures = context.service, method_figures(invoice)
+    payments = invoice.accounted if only_accounted else invoice.payments
+    return [
+        MethodAnswer(
+            payment_method_id=service.method_id,
+            currency=service.unit,
+            destination=invoice.address,
+            payment_link=payment_uri(invoice, context.host.params),
+            rate=figures.rate,
+            payment_method_paid=format_amount_short(figures.total_paid),
+            total_paid=format_amount_short(figures.total_paid),
+            due=figures.due_text,
+            amount=format_amount_short(figures.amount),
+            payment_method_fee=format_amount_short(figures.fee),
+            payments=[payment_answer(context, payment) for payment in payments],
+            activated=True,
+            additional_data=_additional_data(context, invoice, sensitive),
+        )
+    ]
+
+
+def payment_answer(context: ApiContext, payment: Payment) -> PaymentAnswer:
+    """The id is the outpoint with a dash."""
+    vout = int.from_bytes(payment.outpoint[32:], "little")
+    return PaymentAnswer(
+        id=f"{to_display_hex(payment.txid)}-{vout}",
+        received_date=payment.received_at,
+        value=format_amount_short(payment.amount),
+        fee=format_amount_short(payment.fee),
+        status=payment_status(payment).value,
+        destination=script_to_address(payment.script, context.host.params) or payment.script.hex(),
+    )
+
+
+def percent(value: int) -> Raw:
+    """A percentage of 10^-8 percent as a JSON number."""
+    return Raw(format_amount_short(value).encode())
+
+
+def _checkout(context: ApiContext, invoice: Invoice, store: Store | None) -> CheckoutAnswer:
+    checkout = invoice.checkout
+    default_language = store.settings.default_lang if store is not None else None
+    default_method = store.settings.default_payment_method if store is not None else None
+    return CheckoutAnswer(
+        speed_policy=invoice.speed_policy.value,
+        payment_methods=list(checkout.payment_methods) or ([context.service.method_id] if invoice.address else []),
+        default_payment_method=checkout.default_payment_method or default_method,
+        lazy_payment_methods=None,
+        expiration_minutes=(invoice.expires_at - invoice.created_at) // 60,
+        monitoring_minutes=(invoice.monitoring_ends_at - invoice.expires_at) // 60,
+        payment_tolerance=percent(invoice.tolerance),
+        redirect_url=checkout.redirect_url,
+        redirect_automatically=checkout.redirect_automatically,
+        default_language=checkout.default_language or default_language,
+    )
+
+
+def _receipt(invoice: Invoice, store: Store | None) -> ReceiptRequest:
+    """The invoice's over the store's over the default."""
+    own = msgspec.json.decode(invoice.receipt, type=ReceiptRequest)
+    base = store.settings.receipt if store is not None else None
+
+    def pick(mine: bool | None, stores: bool | None) -> bool:
+        return next((value for value in (mine, stores) if value is not None), True)
+
+    return ReceiptRequest(
+        pick(own.enabled, base.enabled if base else None),
+        pick(own.show_qr, base.show_qr if base else None),
+        pick(own.show_payments, base.show_payments if base else None),
+    )
+
+
+def _additional_data(context: ApiContext, invoice: Invoice, sensitive: bool) -> Raw:
+    if not invoice.own_address:
+        return Raw(msgspec.json.encode({"memo": invoice.id}))
+    store = context.service.store(invoice.store_id)
+    source = store.chain.source or store.chain.text if store is not None and store.chain is not None else None
+    return Raw(
+        msgspec.json.encode(
+            {
+                "feeMode": invoice.fee_mode.value,
+                "keyPath": f"0/{invoice.key_index}",
+                "keyIndex": invoice.key_index,
+                "accountDerivation": source if sensitive else None,
+                "payjoinEnabled": False,
+            }
+        )
+    )
