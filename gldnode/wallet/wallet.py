@@ -1,0 +1,553 @@
+"""One wallet: a follower of the chain with its own database, keys and addresses.
+
+All state is in memory and in the event loop's thread; what a call or a block changes goes to the database in one
+transaction, with the cursor where a block caused it. Calls that change something hold `lock`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final, Self
+
+from gldnode.address import script_to_address
+from gldnode.bip32 import ExtendedKey, mnemonic_of, seed_of_mnemonic
+from gldnode.descriptors import Descriptor, parse_descriptor
+from gldnode.events import (
+    BlockConnected,
+    BlockDisconnected,
+    ChainStep,
+    Cursor,
+    Hint,
+    HintsLost,
+    MempoolTxAdded,
+    MempoolTxRemoved,
+)
+from gldnode.ports import NodeHost, UnknownCursor
+from gldnode.primitives.block import parse_block
+from gldnode.primitives.tx import OutPoint
+from gldnode.wallet.crypter import WrongPassphrase, make_encryption, open_key, seal, unseal
+from gldnode.wallet.errors import WalletError, WalletFault
+from gldnode.wallet.fees import FeePolicy, fee_policy
+from gldnode.wallet.keychain import Keychain
+from gldnode.wallet.layout import (
+    CURSOR,
+    ENCRYPTION,
+    META,
+    SCHEMA,
+    WORDS,
+    Encryption,
+    KeychainRecord,
+    Label,
+    Meta,
+    TxRecord,
+    decode_cursor,
+    keychain_key,
+)
+from gldnode.wallet.ledger import Ledger
+from storage.database import Database, Txn
+from storage.schema import ensure_schema
+
+__all__ = ["OUTPUT_TYPES", "Wallet"]
+
+log = logging.getLogger(__name__)
+
+OUTPUT_TYPES: Final = {"legacy": 44, "p2sh-segwit": 49, "bech32": 84, "bech32m": 86}
+"""Address types by Core's names, and the BIP whose paths each uses."""
+_TEMPLATES: Final = {"legacy": "pkh({})", "p2sh-segwit": "sh(wpkh({}))", "bech32": "wpkh({})", "bech32m": "tr({})"}
+_STEPS_AT_ONCE: Final = 200
+_DEFAULT_GAP: Final = 100
+
+
+class Wallet:
+    """Open with `create` or `load`, then `follow` as a task."""
+
+    def __init__(self, name: str, host: NodeHost, database: Database) -> None:
+        self.name = name
+        self.host = host
+        self.database = database
+        self.lock = asyncio.Lock()
+        self.ledger = Ledger(host.params)
+        self.meta = Meta(created_at=host.clock.now())
+        self.encryption: Encryption | None = None
+        self.words: str | None = None
+        """The mnemonic, while it is open."""
+        self.unlocked_until = 0.0
+        """On the monotonic clock."""
+        self.fees: FeePolicy = fee_policy(host.option, host.params)
+        self.scanning: tuple[int, int] | None = None
+        """First and last height of a rescan under way."""
+        self.scanned_height = 0
+        self.abort_scan = False
+        self.is_closed = False
+        self._key: bytes | None = None
+        self._progress = asyncio.Event()
+        gap = host.option("keypool")
+        if gap is not None and gap.isascii() and gap.isdigit():
+            self.ledger.gap = max(1, min(int(gap), 100_000))
+        else:
+            self.ledger.gap = _DEFAULT_GAP
+
+    # --- life ---
+
+    @classmethod
+    async def create(
+        cls,
+        name: str,
+        host: NodeHost,
+        database: Database,
+        *,
+        private_keys: bool = True,
+        blank: bool = False,
+        passphrase: str = "",
+        avoid_reuse: bool = False,
+        words: str | None = None,
+    ) -> Self:
+        """A new wallet in an empty database, following from the tip, or from genesis when restored from `words`.
+
+        Raises DecodeError for words that are no mnemonic.
+        """
+        ensure_schema(database.kv, SCHEMA)
+        wallet = cls(name, host, database)
+        tip = host.chain.tip
+        wallet.meta = Meta(
+            created_at=host.clock.now(),
+            has_private_keys=private_keys,
+            is_blank=blank,
+            avoid_reuse=avoid_reuse,
+            birth_time=host.clock.now(),
+        )
+        start = Cursor(tip.hash, tip.height)
+        if words is not None:
+            start = Cursor(host.params.genesis.hash, 0)
+            wallet.meta.birth_time = 0
+        wallet.ledger.set_cursor(start)
+        if passphrase:
+            wallet._begin_encryption(passphrase)
+        if private_keys and not blank:
+            wallet.add_seed(words or mnemonic_of(host.entropy.bytes(16)))
+        await wallet.save()
+        if passphrase:
+            wallet.lock_keys()
+        return wallet
+
+    @classmethod
+    async def load(cls, name: str, host: NodeHost, database: Database) -> Self:
+        """A wallet from its database. Raises StorageError, SchemaTooNew among them."""
+        ensure_schema(database.kv, SCHEMA)
+        wallet = cls(name, host, database)
+        wallet._read()
+        return wallet
+
+    def _read(self) -> None:
+        ledger = self.ledger
+        with self.database.reader() as reader:
+            meta = reader.get_record(META, Meta)
+            cursor = reader.get(CURSOR)
+            if meta is None or cursor is None:
+                raise WalletError(WalletFault.WALLET, "Wallet file verification failed. Wallet has no records.")
+            self.meta = meta
+            self.encryption = reader.get_record(ENCRYPTION, Encryption)
+            ledger.cursor = decode_cursor(cursor)
+            for key, record in reader.iterate_records(b"k", KeychainRecord):
+                number = int.from_bytes(key[1:], "big")
+                ledger.keychains[number] = Keychain(number, record, self.host.params)
+            for key, scripts in reader.iterate_records(b"s", list[bytes]):
+                ledger.load_scripts(int.from_bytes(key[1:5], "big"), int.from_bytes(key[5:9], "big"), scripts)
+            stored = [record for _, record in reader.iterate_records(b"t", TxRecord)]
+            for tx_record in sorted(stored, key=lambda one: one.order):
+                ledger.load_tx(tx_record)
+            for key, label in reader.iterate_records(b"a", Label):
+                ledger.labels[key[1:]] = label
+            for key, _ in reader.iterate(prefix=b"l", keys_only=True):
+                ledger.locked.add(OutPoint(key[1:]))
+            words = reader.get(WORDS)
+        ledger.finish_load()
+        if self.encryption is None:
+            self.words = words.decode() if words else None
+            for keychain in ledger.keychains.values():
+                if keychain.record.private:
+                    keychain.unlock(keychain.record.private.decode())
+
+    async def save(self) -> None:
+        """Write what has changed, durably."""
+        self.meta.next_order = self.ledger.next_order
+        self.ledger.put(META, self.meta)
+        await self._write(sync=True)
+
+    async def _write(self, *, sync: bool) -> None:
+        writes = self.ledger.take_writes()
+        if not writes:
+            return
+
+        def write(txn: Txn) -> None:
+            for key, value in writes.items():
+                if value is None:
+                    txn.delete(key)
+                else:
+                    txn.put(key, value)
+
+        await self.database.transact(write, sync=sync)
+
+    def close(self) -> None:
+        self.is_closed = True
+        self._key = None
+        self._progress.set()
+        self.database.close()
+
+    # --- following ---
+
+    async def follow(self) -> None:
+        """Handle blocks and mempool hints until cancelled."""
+        hints = self.host.hints(f"wallet {self.name}")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow_chain(), name=f"wallet {self.name} blocks")
+                await self.read_mempool()
+                async for hint in hints:
+                    await self._take_hint(hint)
+        finally:
+            hints.close()
+
+    async def _follow_chain(self) -> None:
+        told = False
+        while True:
+            cursor = self.ledger.cursor
+            assert cursor is not None
+            try:
+                steps = await self.host.next_steps(cursor, _STEPS_AT_ONCE)
+            except UnknownCursor:
+                if not told:
+                    log.warning(
+                        "wallet %r is at block %s, which this node does not know: waiting for it",
+                        self.name,
+                        cursor.hash[::-1].hex(),
+                    )
+                    told = True
+                await asyncio.sleep(1)
+                continue
+            async with self.lock:
+                if cursor == self.ledger.cursor:  # a rescan may have moved it
+                    await self._take_steps(steps)
+
+    async def _take_steps(self, steps: Sequence[ChainStep]) -> None:
+        found = False
+        now = self.host.clock.now()
+        for step in steps:
+            match step:
+                case BlockConnected():
+                    found |= self.ledger.connect(
+                        step.hash, step.height, step.block.header.time, step.block.txs, now
+                    )
+                    self.ledger.set_cursor(Cursor(step.hash, step.height))
+                case BlockDisconnected():
+                    found |= self.ledger.disconnect(step.hash)
+                    self.ledger.set_cursor(Cursor(step.prev_hash, step.height - 1))
+        await self._write(sync=found)
+        progress, self._progress = self._progress, asyncio.Event()
+        progress.set()
+
+    async def _take_hint(self, hint: Hint) -> None:
+        match hint:
+            case MempoolTxAdded():
+                if self.ledger.is_relevant(hint.tx):
+                    async with self.lock:
+                        self.ledger.see_in_mempool(hint.tx, self.host.clock.now())
+                        await self._write(sync=True)
+            case MempoolTxRemoved():
+                if hint.tx.txid in self.ledger.txs:
+                    async with self.lock:
+                        self.ledger.left_mempool(hint.tx)
+                        if hint.replaced_by is not None:
+                            replacement = hint.replaced_by
+                            wtx = self.ledger.txs[hint.tx.txid]
+                            self.ledger.update(wtx, lambda record: setattr(record, "replaced_by", replacement))
+                        await self._write(sync=True)
+            case HintsLost():
+                await self.read_mempool()
+            case _:
+                pass
+
+    async def read_mempool(self) -> None:
+        """Compare with the whole mempool: at start and after an overflow of hints."""
+        mempool = self.host.mempool
+        async with self.lock:
+            present = set(mempool.txids())
+            for txid in self.ledger.in_mempool - present:
+                self.ledger.left_mempool(self.ledger.txs[txid].tx)
+            for count, txid in enumerate(present):
+                info = mempool.get(txid)
+                if info is not None and self.ledger.is_relevant(info.tx):
+                    self.ledger.see_in_mempool(info.tx, self.host.clock.now())
+                if count % 1000 == 999:
+                    await asyncio.sleep(0)
+            await self._write(sync=True)
+
+    async def synced(self, timeout_s: float = 10.0) -> None:
+        """Wait until the node's tip, as of now, is handled (Core: BlockUntilSyncedToCurrentChain)."""
+        await asyncio.sleep(0)  # hints that are ready
+        target = self.host.chain.tip
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.ledger.cursor != Cursor(target.hash, target.height):
+                    if self.is_closed:
+                        return
+                    progress = self._progress
+                    await progress.wait()
+                    target = self.host.chain.tip
+        except TimeoutError:
+            log.debug("wallet %r is still behind the tip", self.name)
+        await asyncio.sleep(0)
+
+    async def rescan(self, start: int, stop: int | None = None) -> int:
+        """Read blocks `start` to `stop` (or the cursor) again for scripts learnt since; the last height read.
+
+        The caller holds `lock`. Raises WalletError where a block is missing.
+        """
+        assert self.ledger.cursor is not None
+        last = min(self.ledger.cursor.height, stop if stop is not None else self.ledger.cursor.height)
+        self.scanning, self.abort_scan = (start, last), False
+        try:
+            for height in range(max(start, 0), last + 1):
+                self.scanned_height = height
+                if self.abort_scan:
+                    return height - 1
+                block_hash = self.host.chain.block_hash(height)
+                data = None if block_hash is None else self.host.chain.block_bytes(block_hash)
+                if data is None or block_hash is None:
+                    if height == 0:
+                        continue
+                    raise WalletError(
+                        WalletFault.MISC,
+                        "Can't rescan beyond pruned data. Use RPC call getblockchaininfo to determine your "
+                        "pruned height.",
+                    )
+                block = parse_block(data)
+                if height:
+                    self.ledger.connect(block_hash, height, block.header.time, block.txs, self.host.clock.now())
+                if height % 16 == 0:
+                    await asyncio.sleep(0)
+            return last
+        finally:
+            self.scanning = None
+            await self._write(sync=True)
+
+    # --- keys ---
+
+    def add_seed(self, words: str) -> None:
+        """Take the mnemonic as the wallet's seed and derive the descriptors of all address types."""
+        master = ExtendedKey.from_seed(seed_of_mnemonic(words))
+        self.words = words
+        self.ledger.put_raw(WORDS, self._sealed(words.encode(), WORDS))
+        for output_type in OUTPUT_TYPES:
+            for is_internal in (False, True):
+                self.add_keychain(
+                    self._derived(master, output_type, 0, is_internal), is_internal=is_internal, is_active=True
+                )
+
+    def _derived(self, master: ExtendedKey, output_type: str, account: int, is_internal: bool) -> Descriptor:
+        params = self.host.params
+        path = f"{OUTPUT_TYPES[output_type]}h/{params.bip44_coin_type}h/{account}h/{int(is_internal)}/*"
+        return parse_descriptor(_TEMPLATES[output_type].format(f"{master.to_text(params)}/{path}"), params)
+
+    def add_keychain(
+        self,
+        descriptor: Descriptor,
+        *,
+        is_internal: bool = False,
+        is_active: bool = False,
+        account: str = "",
+        first_index: int = 0,
+        next_index: int = 0,
+        end_index: int = 0,
+        label: str = "",
+    ) -> Keychain:
+        """Take a descriptor into the wallet; with private keys where it has them. `save` afterwards."""
+        number = self.meta.next_keychain
+        self.meta.next_keychain += 1
+        record = KeychainRecord(
+            descriptor.normalized().to_text(),
+            is_internal=is_internal,
+            is_active=is_active,
+            account=account,
+            first_index=first_index,
+            next_index=next_index,
+            end_index=first_index,
+            created_at=self.host.clock.now(),
+            label=label,
+        )
+        keychain = Keychain(number, record, self.host.params)
+        if descriptor.has_private_keys:
+            text = descriptor.to_text(private=True)
+            record.private = self._sealed(text.encode(), keychain_key(number))
+            keychain.unlock(text)
+        if is_active:
+            for other in self.ledger.keychains.values():
+                same = other.output_type == keychain.output_type and other.record.is_internal == is_internal
+                if other.record.is_active and same:
+                    other.record.is_active = False
+                    self.ledger.put(keychain_key(other.number), other.record)
+        self.ledger.add_keychain(keychain)
+        if end_index:
+            self.ledger.top_up(keychain, end_index)
+        self.meta.is_blank = False
+        return keychain
+
+    def active_keychain(self, output_type: str, *, is_internal: bool) -> Keychain | None:
+        for keychain in self.ledger.keychains.values():
+            record = keychain.record
+            if record.is_active and record.is_internal == is_internal and keychain.output_type == output_type:
+                return keychain
+        return None
+
+    def _take_script(self, keychain: Keychain) -> bytes:
+        """The next script of a keychain, handed out."""
+        index = keychain.record.next_index
+        self.ledger.top_up(keychain)
+        if keychain.record.end_index <= index:
+            raise WalletError(
+                WalletFault.KEYPOOL_RAN_OUT, "Error: Keypool ran out, please call keypoolrefill first"
+            )
+        script = keychain.expand(index).scripts[0]
+        self.ledger.use_index(keychain, index)
+        return script
+
+    async def new_script(self, output_type: str, *, is_internal: bool = False, label: str = "") -> bytes:
+        """A fresh receiving (or change) script. Raises WalletError. The caller does not hold `lock`."""
+        async with self.lock:
+            script = self.take_script(output_type, is_internal=is_internal)
+            if not is_internal:
+                self.ledger.set_label(script, Label(label))
+            await self.save()
+        return script
+
+    def take_script(self, output_type: str, *, is_internal: bool) -> bytes:
+        """As `new_script`, for callers that hold `lock` and `save` later."""
+        keychain = self.active_keychain(output_type, is_internal=is_internal)
+        if keychain is None:
+            if not self.has_active_keychain:
+                raise WalletError(WalletFault.WALLET, "Error: This wallet has no available keys")
+            raise WalletError(WalletFault.KEYPOOL_RAN_OUT, f"Error: No {output_type} addresses available.")
+        return self._take_script(keychain)
+
+    @property
+    def has_active_keychain(self) -> bool:
+        return any(keychain.record.is_active for keychain in self.ledger.keychains.values())
+
+    def address(self, script: bytes) -> str | None:
+        return script_to_address(script, self.host.params)
+
+    # --- accounts of plug-ins: no RPC hands out from them ---
+
+    async def open_account(self, name: str, output_type: str = "bech32") -> Keychain:
+        """The receiving keychain of a plug-in's account, made at first: BIP 44 account 1, 2, …
+
+        `keychain.descriptor.to_text()` may be shown; scripts come from `account_script`. Raises WalletError.
+        """
+        async with self.lock:
+            for keychain in self.ledger.keychains.values():
+                if keychain.record.account == name and not keychain.record.is_internal:
+                    return keychain
+            if self.words is None:
+                if self.encryption is not None:
+                    raise self.locked_error()
+                raise WalletError(WalletFault.WALLET, "Error: This wallet has no seed to derive an account from")
+            number = self.meta.next_account
+            self.meta.next_account += 1
+            master = ExtendedKey.from_seed(seed_of_mnemonic(self.words))
+            keychain = self.add_keychain(self._derived(master, output_type, number, False), account=name)
+            await self.save()
+            return keychain
+
+    async def account_script(self, keychain: Keychain, index: int) -> bytes:
+        """The account's script at `index`, watched from now on together with the gap behind it."""
+        if index >= keychain.record.next_index:
+            async with self.lock:
+                self.ledger.use_index(keychain, index)
+                await self.save()
+        return keychain.expand(index).scripts[0]
+
+    # --- encryption ---
+
+    @property
+    def is_locked(self) -> bool:
+        """Encrypted, and the passphrase is not open."""
+        if self.encryption is None:
+            return False
+        if self._key is not None and self.host.clock.monotonic() >= self.unlocked_until:
+            self.lock_keys()
+        return self._key is None
+
+    def locked_error(self) -> WalletError:
+        return WalletError(
+            WalletFault.UNLOCK_NEEDED, "Error: Please enter the wallet passphrase with walletpassphrase first."
+        )
+
+    def require_unlocked(self) -> None:
+        if self.is_locked:
+            raise self.locked_error()
+
+    def _sealed(self, data: bytes, about: bytes) -> bytes:
+        if self.encryption is None:
+            return data
+        if self._key is None:
+            raise self.locked_error()
+        return seal(self._key, data, about, self.host.entropy)
+
+    def _begin_encryption(self, passphrase: str) -> None:
+        key = self.host.entropy.bytes(32)
+        self.encryption = make_encryption(passphrase, key, self.host.entropy)
+        self._key = key
+        self.unlocked_until = float("inf")
+        self.ledger.put(ENCRYPTION, self.encryption)
+
+    async def encrypt(self, passphrase: str) -> None:
+        """Seal all secrets with a passphrase, and lock."""
+        async with self.lock:
+            self._begin_encryption(passphrase)
+            if self.words is not None:
+                self.ledger.put_raw(WORDS, self._sealed(self.words.encode(), WORDS))
+            for keychain in self.ledger.keychains.values():
+                if keychain.record.private:
+                    key = keychain_key(keychain.number)
+                    keychain.record.private = self._sealed(keychain.record.private, key)
+                    self.ledger.put(key, keychain.record)
+            await self.save()
+            self.lock_keys()
+
+    def lock_keys(self) -> None:
+        self._key = None
+        self.words = None
+        for keychain in self.ledger.keychains.values():
+            keychain.lock()
+
+    def unlock_keys(self, passphrase: str, seconds: float) -> None:
+        """Open the secrets for a while. Raises WalletError(PASSPHRASE_INCORRECT)."""
+        assert self.encryption is not None
+        try:
+            key = open_key(passphrase, self.encryption)
+            for keychain in self.ledger.keychains.values():
+                if keychain.record.private:
+                    about = keychain_key(keychain.number)
+                    keychain.unlock(unseal(key, keychain.record.private, about).decode())
+            sealed = self.database.kv.get(WORDS)
+            self.words = unseal(key, sealed, WORDS).decode() if sealed else None
+        except WrongPassphrase:
+            raise WalletError(
+                WalletFault.PASSPHRASE_INCORRECT, "Error: The wallet passphrase entered was incorrect."
+            ) from None
+        self._key = key
+        self.unlocked_until = self.host.clock.monotonic() + seconds
+
+    async def change_passphrase(self, old: str, new: str) -> None:
+        """Raises WalletError(PASSPHRASE_INCORRECT)."""
+        assert self.encryption is not None
+        try:
+            key = open_key(old, self.encryption)
+        except WrongPassphrase:
+            raise WalletError(
+                WalletFault.PASSPHRASE_INCORRECT, "Error: The wallet passphrase entered was incorrect."
+            ) from None
+        async with self.lock:
+            self.encryption = make_encryption(new, key, self.host.entropy)
+            self.ledger.put(ENCRYPTION, self.encryption)
+            await self.save()
