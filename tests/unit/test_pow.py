@@ -204,7 +204,7 @@ _RUN_6 = """
 
 
 def test_asert_vectors_random_solve_times() -> None:
-    """Lines of run 6: `height time bits`; ahead of schedule the exponent is negative and truncated towards zero."""
+    """Lines of run 6: `height time bits`; ahead of schedule exponents are negative."""
     lines = _RUN_6.replace("/", "\n").split("\n")
     checked = 0
     for line in filter(None, lines):
@@ -241,7 +241,7 @@ def test_heights_zero_and_one_by_hand() -> None:
     """Block 1 sees a genesis exactly on schedule, so its target is the anchor's; a late block 1 eases block 2.
 
     Anchor parent time = genesis − 150. For block 1: 150 − 150·(0+1) = 0, 2^0 = 1: the anchor's target.
-    Block 1 came 43,200 s late: 150 + 150 + 43,200 − 150·2 = 43,200 = one half-life: twice the target, at the limit.
+    Block 1 came 43,200 s late: 150 + 150 + 43,200 − 150·2 = 43,200 = one half-life: the limit.
     Block 1 came at once (1 s): 151 − 300 = −149; −149·65,536 / 43,200 = −226 (truncated), so shifts = −1,
     e = 65,310; the factor is that of the specification's formula.
     """
