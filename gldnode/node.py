@@ -22,7 +22,8 @@ from gldnode.errors import Reject
 from gldnode.events import ChainStep, Cursor, Hint, Tip, TipChanged
 from gldnode.hints import BoundedHints
 from gldnode.mempool.options import MempoolOptions
-from gldnode.mempool.pool import Mempool, MempoolEvent
+from gldnode.mempool.core import MempoolEvent
+from gldnode.mempool.pool import Mempool
 from gldnode.params import ChainParams
 from gldnode.ports import MempoolView
 from gldnode.primitives.coin import Coin

@@ -6,7 +6,7 @@ import msgspec
 
 from gldnode.primitives.amount import format_amount
 
-__all__ = ["JsonNumber", "amount", "decode", "encode", "json_type", "raw_number"]
+__all__ = ["JsonNumber", "amount", "decode", "encode", "json_type", "number", "raw_number"]
 
 
 class JsonNumber(str):
@@ -48,6 +48,11 @@ def amount(grains: int) -> msgspec.Raw:
 def raw_number(text: str) -> msgspec.Raw:
     """A JSON number of exactly these digits."""
     return msgspec.Raw(text.encode())
+
+
+def number(value: float) -> msgspec.Raw:
+    """A JSON number of at most 16 digits, as Core's UniValue writes a double."""
+    return msgspec.Raw(f"{value:.16g}".encode())
 
 
 def json_type(value: Any) -> str:
