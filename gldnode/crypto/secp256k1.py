@@ -43,6 +43,7 @@ __all__ = [
     "sign_ecdsa",
     "sign_recoverable",
     "sign_schnorr",
+    "strict_ecdsa_verifier",
     "taproot_tweak",
     "tweak_pubkey",
     "tweak_seckey",
@@ -99,6 +100,27 @@ def ecdsa_verifier() -> EcdsaVerify:
                 return False
         normalize(ctx, sig, sig)
         return bool(len(digest) == 32 and verify(ctx, sig, digest, key))
+
+    return verify_one
+
+
+def strict_ecdsa_verifier(*, low_s: bool) -> EcdsaVerify:
+    """A verifier for one thread that says True only for what every rule takes: BIP 66's DER, and low S if asked.
+
+    False means nothing: ask another. Saves the lax parsing, since the library's own parser takes strict DER only,
+    and what it reads as zero (negative or too large numbers) never verifies.
+    """
+    key: Any = ffi.new("secp256k1_pubkey *")
+    sig: Any = ffi.new("secp256k1_ecdsa_signature *")
+    parse_key, parse_der = lib.secp256k1_ec_pubkey_parse, lib.secp256k1_ecdsa_signature_parse_der
+    normalize, verify, ctx = lib.secp256k1_ecdsa_signature_normalize, lib.secp256k1_ecdsa_verify, _STATIC
+
+    def verify_one(sig_der: bytes, digest: bytes, pubkey: bytes) -> bool:
+        if not (parse_key(ctx, key, pubkey, len(pubkey)) and parse_der(ctx, sig, sig_der, len(sig_der))):
+            return False
+        if normalize(ctx, sig, sig) and low_s:
+            return False
+        return len(digest) == 32 and verify(ctx, sig, digest, key) == 1
 
     return verify_one
 
