@@ -77,9 +77,17 @@ def missing_permission(policy: str) -> ApiError:
 
 
 def principal_of(key: ApiKey, context: ApiContext) -> Principal:
-    """What a key's record stands for. The operator's keys belong to no user and are administrators."""
+    """What a key's record stands for. The operator's keys belong to no user and are administrators.
+
+    Raises ApiError 401 where the key's user may not sign in any more.
+    """
     held: tuple[Permission, ...] = tuple(parse_permission(text) for text in key.permissions)
-    return Principal(held, key.user_id or None, key.id, not key.user_id)
+    if not key.user_id:
+        return Principal(held, None, key.id, True)
+    user = context.service.accounts.user(key.user_id)
+    if user is None or user.disabled or not user.approved:
+        raise unauthenticated("ApiKey authentication failed: the key's user is disabled")
+    return Principal(held, user.id, key.id, user.is_admin)
 
 
 def _key_principal(request: web.Request, context: ApiContext, text: str) -> Principal:

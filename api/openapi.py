@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from api.errors import ErrorShape
-from api.routing import Access, Param, ParamKind, Route, RouteTable
+from api.routing import Access, Param, ParamKind, PlainText, Route, RouteTable
 from gldnode.params import ChainParams
 
 __all__ = ["openapi_document"]
@@ -84,7 +84,7 @@ def openapi_document(tables: Sequence[RouteTable], params: ChainParams) -> dict[
 
 
 def _has_schema(kind: Any) -> bool:
-    return kind is not None and kind is not bytes and kind is not str
+    return kind is not None and kind is not PlainText
 
 
 def _operation(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _responses(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Done."}
     if _has_schema(route.answer):
         success["content"] = {"application/json": {"schema": by_type[id(route.answer)]}}
-    elif route.answer is str:
+    elif route.answer is PlainText:
         success["content"] = {"text/plain": {"schema": {"type": "string"}}}
     statuses = {*route.errors, 429, 400, 422}
     if route.access is not Access.ANONYMOUS:

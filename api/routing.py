@@ -20,13 +20,17 @@ from api.jsonbody import MAX_BODY_BYTES, JsonError, decode_model
 from api.permissions import Permission
 from api.translate import translate_error
 
-__all__ = ["Access", "Call", "Param", "Principal", "Route", "RouteTable", "read_body"]
+__all__ = ["Access", "Call", "Param", "ParamKind", "PlainText", "Principal", "Route", "RouteTable", "read_body"]
 
 B = TypeVar("B")
 
 
 class NoBody(msgspec.Struct):
     """The body model of routes that take none."""
+
+
+class PlainText:
+    """The answer "type" of routes that write text."""
 
 
 class Access(Enum):

@@ -1,6 +1,6 @@
 """The route tables, in the order in which they are served."""
 
-from api.handlers import btngpay, system
+from api.handlers import absent, btngpay, invoices, keys, methods, misc, stores, system, users, webhooks
 from api.routing import RouteTable
 
 __all__ = ["payment_tables", "system_tables"]
@@ -8,7 +8,17 @@ __all__ = ["payment_tables", "system_tables"]
 
 def payment_tables() -> list[RouteTable]:
     """What the sites serve where the node takes payments."""
-    return [btngpay.table]
+    return [
+        btngpay.table,
+        keys.table,
+        users.table,
+        stores.table,
+        methods.table,
+        invoices.table,
+        webhooks.table,
+        misc.table,
+        absent.table,
+    ]
 
 
 def system_tables(*, with_node: bool) -> list[RouteTable]:

@@ -6,7 +6,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from api.errors import ApiError, ErrorShape
 from api.metrics import registry_of
 from api.models.system import HealthAnswer, NodeInformation, ServerInfoAnswer, SyncStatus
-from api.routing import Access, Call, RouteTable
+from api.routing import Access, Call, PlainText, RouteTable
 
 __all__ = ["node_table", "table"]
 
@@ -56,7 +56,7 @@ async def get_server_info(call: Call[None]) -> ServerInfoAnswer:
     )
 
 
-@node_table.add("GET", "/metrics", access=Access.ANONYMOUS, answer=str, summary="Figures for Prometheus")
+@node_table.add("GET", "/metrics", access=Access.ANONYMOUS, answer=PlainText, summary="Figures for Prometheus")
 async def get_metrics(call: Call[None]) -> web.Response:
     assert call.context.chain is not None  # 503 while the node starts
     text = generate_latest(registry_of(call.context.host, call.context.maybe_service))
