@@ -93,8 +93,8 @@ def dust_outputs(tx: Tx, dust_feerate: int) -> list[int]:
     ]
 
 
-def check_standard_tx(tx: Tx, options: MempoolOptions) -> None:
-    """What can be said of the transaction alone (IsStandardTx). Raises Reject."""
+def check_standard_tx(tx: Tx, options: MempoolOptions) -> int:
+    """What can be said of the transaction alone (IsStandardTx); how many outputs are dust. Raises Reject."""
     # 1. Version and size.
     if not TX_MIN_STANDARD_VERSION <= tx.version <= TX_MAX_STANDARD_VERSION:
         raise _policy("version")
@@ -175,7 +175,8 @@ def check_witness_standard(tx: Tx, coins: Sequence[Coin]) -> None:
     """Witnesses within their limits, and none where none belongs (IsWitnessStandard)."""
     for txin, coin in zip(tx.inputs, coins, strict=True):
         if txin.witness and not _is_standard_witness(txin, coin.script_pubkey):
-            raise _policy("bad-witness-nonstandard")
+            # Another witness may do: the transaction itself is not at fault.
+            raise Reject("bad-witness-nonstandard", "", RejectKind.MUTATED)
 
 
 def _is_standard_witness(txin: TxIn, script: bytes) -> bool:
