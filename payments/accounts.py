@@ -13,14 +13,15 @@ import hashlib
 import hmac
 import re
 from collections.abc import Sequence
-from typing import Final
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
 
 import msgspec
 
 from gldnode.clock import Clock
 from gldnode.entropy import Entropy
 from payments.errors import FieldProblem, PaymentError, ValidationError
-from storage.database import Database, Txn
+from storage.database import Database, ReadSnapshot, Txn
 
 __all__ = ["ROLES", "Accounts", "Member", "User"]
 
@@ -84,11 +85,21 @@ class Member(msgspec.Struct, frozen=True):
     role: str
 
 
+class Home(Protocol):
+    """Where the records are: a database that is made with the first write."""
+
+    def open(self) -> Database: ...
+
+    def reading(self) -> AbstractContextManager[ReadSnapshot | None]:
+        """What is durable now; None before the first write."""
+        ...
+
+
 class Accounts:
     """Reads are synchronous; writes are durable when they return."""
 
-    def __init__(self, database: Database, clock: Clock, entropy: Entropy) -> None:
-        self._database = database
+    def __init__(self, home: Home, clock: Clock, entropy: Entropy) -> None:
+        self._home = home
         self._clock = clock
         self._entropy = entropy
         self._failures: dict[str, tuple[int, int]] = {}
@@ -96,20 +107,17 @@ class Accounts:
 
     # Users
     def user(self, id_or_email: str) -> User | None:
-        reader = self._database.reader()
-        try:
+        with self._home.reading() as reader:
+            if reader is None:
+                return None
             named = reader.get(_BY_EMAIL + _fold(id_or_email)) if "@" in id_or_email else None
             return reader.get_json(_USER + (named or _bytes(id_or_email)), User)
-        finally:
-            reader.close()
 
     def users(self) -> Sequence[User]:
         """Oldest first."""
-        reader = self._database.reader()
-        try:
-            found = [msgspec.json.decode(value, type=User) for _, value in reader.iterate(prefix=_USER)]
-        finally:
-            reader.close()
+        with self._home.reading() as reader:
+            rows = reader.iterate(prefix=_USER) if reader is not None else ()
+            found = [msgspec.json.decode(value, type=User) for _, value in rows]
         return sorted(found, key=lambda user: (user.created_at, user.id))
 
     @property
@@ -144,7 +152,7 @@ class Accounts:
             txn.put(_BY_EMAIL + _fold(email), user.id.encode())
             txn.put_json(_USER + user.id.encode(), user)
 
-        await self._database.transact(write)
+        await self._home.open().transact(write)
         return user
 
     async def update_user(
@@ -190,7 +198,7 @@ class Accounts:
             txn.put_json(_USER + user.id.encode(), changed)
             return changed
 
-        return await self._database.transact(write)
+        return await self._home.open().transact(write)
 
     async def delete_user(self, user_id: str) -> None:
         """With all memberships. The last administrator stays (409). 404."""
@@ -210,7 +218,7 @@ class Accounts:
             txn.delete(_BY_EMAIL + _fold(user.email))
             txn.delete(_USER + _bytes(user_id))
 
-        await self._database.transact(write)
+        await self._home.open().transact(write)
 
     def is_young(self, email: str) -> bool:
         """Made within the last five minutes: scripts make a user and then its key."""
@@ -240,31 +248,25 @@ class Accounts:
 
     # Members of stores
     def role(self, store_id: str, user_id: str) -> str | None:
-        reader = self._database.reader()
-        try:
-            value = reader.get(_MEMBER + _bytes(store_id) + b"/" + _bytes(user_id))
-        finally:
-            reader.close()
+        with self._home.reading() as reader:
+            value = reader.get(_MEMBER + _bytes(store_id) + b"/" + _bytes(user_id)) if reader is not None else None
         return None if value is None else value.decode()
 
     def members(self, store_id: str) -> Sequence[Member]:
         prefix = _MEMBER + _bytes(store_id) + b"/"
-        reader = self._database.reader()
-        try:
+        with self._home.reading() as reader:
+            if reader is None:
+                return []
             rows = [(key[len(prefix) :], value.decode()) for key, value in reader.iterate(prefix=prefix)]
             users = [(reader.get_json(_USER + user_id, User), role) for user_id, role in rows]
-        finally:
-            reader.close()
         return [Member(user, role) for user, role in users if user is not None]
 
     def store_ids(self, user_id: str) -> Sequence[str]:
         """The stores in which the user has a role."""
         prefix = _STORES + _bytes(user_id) + b"/"
-        reader = self._database.reader()
-        try:
-            return [key[len(prefix) :].decode() for key, _ in reader.iterate(prefix=prefix)]
-        finally:
-            reader.close()
+        with self._home.reading() as reader:
+            rows = reader.iterate(prefix=prefix) if reader is not None else ()
+            return [key[len(prefix) :].decode() for key, _ in rows]
 
     async def set_role(self, store_id: str, user_id: str, role: str, *, new: bool = False) -> None:
         """409 duplicate-store-user-role with `new`, 409 store-user-role-orphaned for the last owner, 422 for a role."""
@@ -281,7 +283,7 @@ class Accounts:
             txn.put(_MEMBER + _bytes(store_id) + b"/" + _bytes(user_id), wanted.encode())
             txn.put(_STORES + _bytes(user_id) + b"/" + _bytes(store_id), wanted.encode())
 
-        await self._database.transact(write)
+        await self._home.open().transact(write)
 
     async def remove_member(self, store_id: str, user_id: str, *, may_orphan: bool = False) -> None:
         """404 user-not-found, 409 for the last owner unless `may_orphan`."""
@@ -295,7 +297,7 @@ class Accounts:
             txn.delete(_MEMBER + _bytes(store_id) + b"/" + _bytes(user_id))
             txn.delete(_STORES + _bytes(user_id) + b"/" + _bytes(store_id))
 
-        await self._database.transact(write)
+        await self._home.open().transact(write)
 
     async def _hash(self, password: str, salt: bytes) -> bytes:
         async with self._hashing:
