@@ -6,8 +6,9 @@ the coins forward from blocks that are stored already.
 """
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -334,6 +335,16 @@ class Chainstate:
         """`gettxoutsetinfo`: the whole set as of the tip. Validation thread, for it flushes first."""
         self.flush()
         return coin_stats(self._coins, self._active.tip_entry, kind)
+
+    def scan_coins(self) -> tuple[Tip, Iterator[tuple[OutPoint, Coin]]]:
+        """Every coin as of the tip it names (`scantxoutset`), to read at leisure in any thread.
+
+        Validation thread, for it flushes first.
+        """
+        self.flush()
+        coins = self._coins.stored_coins()
+        first = next(coins, None)  # the database's snapshot is taken at the first step
+        return self._active.tip, iter(()) if first is None else chain((first,), coins)
 
     @property
     def size_on_disk(self) -> int:
