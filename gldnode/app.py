@@ -20,6 +20,16 @@ from gldnode.clock import MockableClock
 from gldnode.config import Config, ConfigError, load_config
 from gldnode.display import Display, QuietDisplay, TerminalDisplay
 from gldnode.errors import NodeError
+from gldnode.indexes import (
+    AddressIndex,
+    BlockFilterIndex,
+    CoinStatsIndex,
+    Index,
+    IndexFollower,
+    TxIndex,
+    TxoSpenderIndex,
+    open_index,
+)
 from gldnode.log import LogOptions, LogSetup, mask_setting, setup_logging
 from gldnode.node import Node
 from gldnode.notify import Notifier
@@ -31,6 +41,7 @@ from gldnode.rpc.context import Services
 from gldnode.rpc.methods import build_registry
 from gldnode.rpc.server import RpcHttp, ServerState
 from gldnode.settings import chain_options, mempool_options
+from gldnode.wallet.manager import WalletManager
 from storage.errors import StorageError
 
 __all__ = ["Daemon", "default_base_dir", "main", "run"]
@@ -144,6 +155,31 @@ class Daemon:
 
     async def _start_parts(self) -> None:
         """Indexes, wallets, peers: each is told to stop in reverse order."""
+        self._start_indexes()
+        if not self.config.get_bool("disablewallet"):
+            self._stage("Loading wallet…")
+            wallets = WalletManager(
+                self.node, self.config.get_path("walletdir") or self.config.data_dir / "wallets"
+            )
+            self.services.add(wallets)
+            self._undo.append(("the wallets", wallets.stop))
+            await wallets.start()
+
+    def _start_indexes(self) -> None:
+        wanted = chosen_indexes(self.config, self.params)
+        indexes = [
+            open_index(kind, self.config.data_dir / "indexes", self.node.open_kv, self.params) for kind in wanted
+        ]
+        follower = IndexFollower(self.node, indexes)
+        for index in indexes:
+            self.services.add(index)
+        self.services.add(follower)
+        follower.start()
+
+        async def stop() -> None:
+            await asyncio.get_running_loop().run_in_executor(None, follower.close)
+
+        self.node.add_closer(stop)
 
     async def _start_plugins(self) -> None:
         for entry in sorted(entry_points(group="gldnode.plugins"), key=lambda found: found.name):
@@ -234,6 +270,27 @@ class Daemon:
                 log.exception("stopping %s", name)
         await self.notifier.finish()
         log.info("Shutdown: done")
+
+
+def chosen_indexes(config: Config, params: ChainParams) -> list[type[Index]]:
+    """The indexes that the configuration asks for. Raises ConfigError."""
+    chosen: list[type[Index]] = []
+    if config.get_bool("txindex"):
+        chosen.append(TxIndex)
+    if config.get_bool("txospenderindex"):
+        chosen.append(TxoSpenderIndex)
+    kind = config.get("blockfilterindex") or "1" if config.is_set("blockfilterindex") else "0"
+    if kind not in ("0", "1", "basic"):
+        raise ConfigError(f"Unknown -blockfilterindex value {kind[:80]}.")
+    if kind != "0":
+        chosen.append(BlockFilterIndex)
+    elif config.get_bool("peerblockfilters"):
+        raise ConfigError("Cannot set -peerblockfilters without -blockfilterindex.")
+    if config.get_bool("coinstatsindex"):
+        chosen.append(CoinStatsIndex)
+    if config.get_bool("addressindex", params.is_regtest and not params.is_bitcoin):
+        chosen.append(AddressIndex)
+    return chosen
 
 
 def _host(address: str) -> str:

@@ -8,7 +8,7 @@ hints go out. Queries never come here: they read the frozen tip, immutable entri
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -118,6 +118,7 @@ class Node:
         self._step_listeners: list[Callable[[ChainStep], None]] = []
         self._event_listeners: list[Callable[[MempoolEvent], None]] = []
         self._relay: Callable[[Tx], None] | None = None
+        self._closers: list[Callable[[], Awaitable[None]]] = []
         self._stopping = False
         self.stop_requested = asyncio.Event()
         self.failure: str | None = None
@@ -201,6 +202,8 @@ class Node:
         for queue in self._queues:
             queue.close()
         loop = asyncio.get_running_loop()
+        for closer in reversed(self._closers):
+            await closer()
         chainstate = self._chainstate
         try:
             if chainstate is not None:
@@ -213,6 +216,10 @@ class Node:
         self._readers.shutdown(cancel_futures=True)
         for opened in reversed(self._opened):
             opened.close()
+
+    def add_closer(self, closer: Callable[[], Awaitable[None]]) -> None:
+        """Await `closer` when the node's tasks have ended, before databases are closed."""
+        self._closers.append(closer)
 
     def request_stop(self) -> None:
         """Ask the composition root to stop the process, cleanly."""

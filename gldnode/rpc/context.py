@@ -25,6 +25,9 @@ class Services:
     def add(self, service: object, *, as_type: type | None = None) -> None:
         self._by_type[as_type or type(service)] = service
 
+    def remove(self, kind: type) -> None:
+        self._by_type.pop(kind, None)
+
     def get(self, kind: type[T]) -> T | None:
         """The running `kind`, None when this node runs without."""
         service = self._by_type.get(kind)

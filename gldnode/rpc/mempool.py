@@ -1,9 +1,10 @@
 """The mempool: what is in it, and the operator's hand on it."""
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from gldnode.errors import DecodeError
+from gldnode.indexes import IndexFollower, TxoSpenderIndex
 from gldnode.mempool.entry import MempoolEntry
 from gldnode.primitives.hashes import Txid
 from gldnode.primitives.tx import OutPoint, outpoint
@@ -14,19 +15,10 @@ from gldnode.rpc.params import anything, arr, boolean, hash_value, integer_value
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import display
 
-__all__ = ["SpenderLookup", "methods"]
+__all__ = ["entry_json", "methods"]
 
 methods = MethodGroup("Blockchain")
 NOT_IN_MEMPOOL = "Transaction not in mempool"
-
-
-@runtime_checkable
-class SpenderLookup(Protocol):
-    """What -txospenderindex offers."""
-
-    def spender(self, prevout: OutPoint) -> tuple[bytes, bytes] | None:
-        """Txid of the confirmed transaction that spends `prevout`, and its block's hash."""
-        ...
 
 
 def entry_json(ctx: RpcContext, entry: MempoolEntry) -> dict[str, Any]:
@@ -192,7 +184,7 @@ async def gettxspendingprevout(
 ) -> list[dict[str, Any]]:
     if not outputs:
         raise RpcError(RpcCode.INVALID_PARAMETER, "Invalid parameter, outputs are missing")
-    index = ctx.services.get(SpenderLookup)  # type: ignore[type-abstract]  # registered under the protocol
+    index = ctx.services.get(TxoSpenderIndex)
     choice = options or {}
     for name, value in choice.items():
         if name not in ("mempool_only", "return_spending_tx"):
@@ -204,6 +196,9 @@ async def gettxspendingprevout(
             )
     mempool_only = choice.get("mempool_only", index is None)
     prevouts = [_prevout(item) for item in outputs]
+
+    if index is not None and not mempool_only:
+        await ctx.services.require(IndexFollower).catch_up(index)
 
     def look() -> list[dict[str, Any]]:
         return [
@@ -237,7 +232,7 @@ def _prevout(item: Any) -> OutPoint:
 
 
 def _spender_json(
-    ctx: RpcContext, prevout: OutPoint, index: SpenderLookup | None, mempool_only: bool, with_tx: bool
+    ctx: RpcContext, prevout: OutPoint, index: TxoSpenderIndex | None, mempool_only: bool, with_tx: bool
 ) -> dict[str, Any]:
     out: dict[str, Any] = {"txid": display(prevout.txid), "vout": prevout.vout}
     pool = ctx.node.pool
@@ -257,12 +252,12 @@ def _spender_json(
             f"txospenderindex "
             "is unavailable.",
         )
-    found = index.spender(prevout)
+    found = index.find(prevout)
     if found is not None:
-        out["spendingtxid"], out["blockhash"] = display(found[0]), display(found[1])
-        block = ctx.node.chainstate.read_block(found[1]) if with_tx else None
+        out["spendingtxid"], out["blockhash"] = display(found.txid), display(found.block_hash)
+        block = ctx.node.chainstate.read_block(found.block_hash) if with_tx else None
         if block is not None:
-            out["spendingtx"] = next(tx.raw.hex() for tx in block.txs if tx.txid == found[0])
+            out["spendingtx"] = next(tx.raw.hex() for tx in block.txs if tx.txid == found.txid)
     return out
 
 

@@ -1,10 +1,11 @@
 """Transactions: look them up, take them apart, build them."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from gldnode.address import script_to_address
 from gldnode.descriptors import infer_descriptor
+from gldnode.indexes import IndexFollower, TxIndex
 from gldnode.primitives.hashes import Txid, hash160
 from gldnode.primitives.tx import Tx, TxIn, make_tx
 from gldnode.rpc.blocks import known_entry, read_block
@@ -24,7 +25,7 @@ from gldnode.script.templates import (
     solve,
 )
 
-__all__ = ["TxLookup", "find_tx", "methods"]
+__all__ = ["FoundTx", "find_tx", "methods"]
 
 methods = MethodGroup("Rawtransactions")
 
@@ -44,18 +45,6 @@ INPUTS = arr(
     ],
     required=True,
 )
-
-
-@runtime_checkable
-class TxLookup(Protocol):
-    """What -txindex offers: where a confirmed transaction is."""
-
-    def block_of(self, txid: bytes) -> bytes | None:
-        """Hash of the block that has the transaction, None when the index does not know it."""
-        ...
-
-    @property
-    def is_synced(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +70,20 @@ def find_tx(ctx: RpcContext, wanted: bytes, in_block: bytes | None = None) -> Fo
     pooled = ctx.node.pool.get(Txid(wanted))
     if pooled is not None:
         return FoundTx(pooled.tx, None)
-    index = ctx.services.get(TxLookup)  # type: ignore[type-abstract]  # registered under the protocol
+    index = ctx.services.get(TxIndex)
     if index is None:
         problem = (
             "No such mempool transaction. Use -txindex or provide a block hash to enable blockchain transaction "
             "queries"
         )
     else:
-        where = index.block_of(wanted)
-        found = None if where is None else _in_block(ctx, wanted, where)
-        if found is not None:
-            return FoundTx(found, where)
+        where = index.find(Txid(wanted))
+        block = None if where is None else ctx.node.chainstate.read_block_bytes(where.block_hash)
+        if where is not None and block is not None:
+            return FoundTx(where.cut(block), where.block_hash)
         problem = (
             "No such mempool or blockchain transaction"
-            if index.is_synced
+            if index.synced
             else "No such mempool transaction. Blockchain transactions are still in the process of being indexed"
         )
     raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, f"{problem}. Use gettransaction for wallet transactions.")
@@ -134,6 +123,9 @@ async def getrawtransaction(ctx: RpcContext, txid: bytes, verbosity: int, blockh
         pooled = node.pool.get(Txid(txid))
         if pooled is not None and verbosity <= 0:
             return pooled.tx.raw.hex()
+    index = ctx.services.get(TxIndex)
+    if index is not None and blockhash is None:
+        await ctx.services.require(IndexFollower).catch_up(index)
     found = await ctx.read(lambda: find_tx(ctx, txid, blockhash))
     if verbosity <= 0:
         return found.tx.raw.hex()
