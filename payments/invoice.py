@@ -49,9 +49,11 @@ __all__ = [
     "advance",
     "allowed_marks",
     "covers",
+    "depth",
     "due",
     "due_transitions",
     "effective_price",
+    "is_enough",
     "mark",
     "net",
     "next_deadline",
@@ -289,9 +291,14 @@ def effective_price(invoice: Invoice) -> int | None:
 def covers(invoice: Invoice, payments: Iterable[Payment]) -> bool:
     """Whether these payments satisfy the price less the tolerance, exactly."""
     payments = tuple(payments)
+    return bool(payments) if invoice.price is None else is_enough(invoice, net(payments))
+
+
+def is_enough(invoice: Invoice, grains: int) -> bool:
+    """Whether this net amount is the price less the tolerance, or more; for a top-up, whether it is any."""
     if invoice.price is None:
-        return bool(payments)
-    return net(payments) * invoice.rate * WHOLE >= invoice.price * RATE_ONE * (WHOLE - invoice.tolerance)
+        return grains > 0
+    return grains * invoice.rate * WHOLE >= invoice.price * RATE_ONE * (WHOLE - invoice.tolerance)
 
 
 def due(invoice: Invoice, payments: Iterable[Payment] | None = None) -> int:

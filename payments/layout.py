@@ -26,6 +26,7 @@ records are msgpack.
 | `r` u32 height, invoice                    | empty: payments that have their confirmations at that height|
 | `o` u64 time, invoice                      | empty: when the clock next matters to the invoice           |
 | `w` invoice                                | empty: waits for the end of the safe mode                   |
+| `m` script, u64 due, u64 monitoring, inv.  | empty: invoices on a fixed address by what was due          |
 | `q` store                                  | sequence number of the store's last event, u64              |
 | `e` store, u64 sequence                    | record Event                                                |
 | `v` invoice, u64 sequence                  | empty: events by invoice                                    |
@@ -89,6 +90,8 @@ class Watch(msgspec.Struct, frozen=True, array_like=True):
 
     invoice_id: str = ""
     """Empty for a fixed address."""
+    store_id: str = ""
+    """Whose fixed address it is."""
 
 
 class ClaimRow(msgspec.Struct, frozen=True, array_like=True):
@@ -205,6 +208,11 @@ def timer_key(at: int, invoice_id: str = "") -> bytes:
 
 def waiting_key(invoice_id: str = "") -> bytes:
     return b"w" + invoice_id.encode()
+
+
+def by_due_key(script: bytes, due: int, monitoring_ends_at: int | None = None, invoice_id: str = "") -> bytes:
+    start = b"m" + key(u32(len(script)), script, u64(due))
+    return start if monitoring_ends_at is None else start + u64(monitoring_ends_at) + invoice_id.encode()
 
 
 def sequence_key(store_id: str) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 
 from payments import layout
 from payments.events import Event, EventDraft, events_between
-from payments.invoice import Invoice, Payment, Presence, Status, next_deadline, status
+from payments.invoice import Invoice, Payment, Presence, Status, due, next_deadline, status
 from storage.database import ABSENT, Txn
 from storage.documents import DocumentReader
 
@@ -56,6 +56,7 @@ def change_invoice(txn: Txn, before: Invoice | None, after: Invoice, now: int) -
     _write_record(txn, before, after)
     _write_payments(txn, before, after)
     _move_timer(txn, before, after)
+    _note_due(txn, before, after)
     events = [append_event(txn, after.store_id, draft, now, after) for draft in events_between(before, after)]
     return after, events
 
@@ -104,6 +105,15 @@ def _move_timer(txn: Txn, before: Invoice | None, after: Invoice) -> None:
         txn.delete(layout.timer_key(old, after.id))
     if after.timer_at:
         txn.put(layout.timer_key(after.timer_at, after.id), b"")
+
+
+def _note_due(txn: Txn, before: Invoice | None, after: Invoice) -> None:
+    """Remember what was ever due at a fixed address: a claim by amount must not be a neighbour's payment."""
+    if after.own_address or not after.script:
+        return
+    missing = due(after)
+    if missing > 0 and (before is None or due(before) != missing):
+        txn.put(layout.by_due_key(after.script, missing, after.monitoring_ends_at, after.id), b"")
 
 
 def _add_term(txn: Txn, invoice: Invoice, term: str) -> None:

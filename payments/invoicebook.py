@@ -1,0 +1,316 @@
+"""The service's part for invoices: making, reading, listing, claiming, marking."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from gldnode.address import script_to_address
+from gldnode.primitives.hashes import Txid
+from gldnode.primitives.tx import OutPoint, outpoint
+from payments import layout
+from payments.claims import Claim, VerifyMessage, apply_claim, parse_claim
+from payments.errors import FieldProblem, PaymentError, ValidationError, not_found
+from payments.events import EventDraft, EventType
+from payments.explain import explain
+from payments.idempotency import Idempotency, Sent, find_answer, keep_answer
+from payments.invoice import Invoice, State, Status, TipFacts, mark, status
+from payments.invoicing import InvoiceDraft, clean_memo, insert_invoice, invoice_template, order_id_of
+from payments.layout import Loose, SafeMode
+from payments.ledger import Ledger
+from payments.lists import InvoiceFilter, InvoicePage, list_invoices
+from payments.outgoing import check_url
+from payments.rates import Rates
+from payments.readiness import Readiness, readiness_of
+from payments.repository import append_event, load_invoice
+from payments.storebook import StoreBook
+from payments.stores import Store
+from payments.vault import Vault
+from storage.database import Txn
+
+__all__ = ["BtngInvoiceDraft", "InvoiceBook", "UnassignedPayment"]
+
+T = TypeVar("T")
+OUTPUTS_LOOKED_AT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class BtngInvoiceDraft:
+    """`POST /api/btngpay/invoice`."""
+
+    merchant: str
+    """The store's fixed address, or its store id (a store with a descriptor gives each invoice an own one)."""
+    amount: str
+    """Text of the JSON token, number or string."""
+    currency: str = ""
+    """Empty for the chain's own unit."""
+    memo: str = ""
+    ttl_s: int | None = None
+    callback_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnassignedPayment:
+    """An output that pays a fixed address and names no invoice."""
+
+    outpoint: bytes
+    amount: int
+    address: str
+    seen_at: int
+    height: int
+    """-1 while unconfirmed."""
+
+
+class InvoiceBook(StoreBook):
+    """Invoices over the vault."""
+
+    def __init__(self, vault: Vault, rates: Rates, verify: VerifyMessage) -> None:
+        super().__init__(vault)
+        self._rates = rates
+        self._verify = verify
+
+    @property
+    def rates(self) -> Rates:
+        return self._rates
+
+    # Making
+
+    async def create_invoice(
+        self, store_id: str, draft: InvoiceDraft, *, idempotency: Idempotency | None = None
+    ) -> Sent:
+        """A new invoice of the store. 404, 409, 422, 503 not-ready."""
+        store = self.store(store_id)
+        if store is None:
+            raise not_found("store")
+        ready = self.readiness(store)
+        if not ready.is_ready:
+            raise PaymentError("not-ready", ready.reason, 503)
+        if draft.callback_url is not None:
+            check_url(draft.callback_url, self._host.params, "callbackUrl")
+        now = self._host.clock.now()
+        engine = self._vault.engine
+        template = invoice_template(store, draft, self._host.params, self._rates, now, engine.payment_fee())
+
+        def insert(txn: Txn) -> Sent:
+            if idempotency is not None:
+                known = find_answer(txn, idempotency, now)
+                if known is not None:
+                    invoice = load_invoice(txn, known.invoice_id)
+                    assert invoice is not None
+                    return Sent(invoice, known.answer)
+            current = txn.get_json(layout.store_key(store_id), Store)
+            if current is None:
+                raise not_found("store")
+            tip = TipFacts(engine.cursor.height, fresh=False)
+            invoice, _ = insert_invoice(txn, current, template, self._host.params, self._host.entropy, tip)
+            if idempotency is not None:
+                keep_answer(txn, idempotency, invoice, now)
+            return Sent(invoice)
+
+        sent = await self._vault.database.transact(insert)
+        self._vault.bell.ring()
+        return sent
+
+    async def create_btng_invoice(
+        self, store_id: str, draft: BtngInvoiceDraft, *, idempotency: Idempotency | None = None
+    ) -> Sent:
+        """As create_invoice, from BTNG-PAY's fields. An amount of zero is refused."""
+        clean_memo(draft.memo)
+        wanted = InvoiceDraft(
+            amount=draft.amount,
+            currency=draft.currency or self.unit,
+            expiration_s=draft.ttl_s,
+            callback_url=draft.callback_url,
+            memo=draft.memo,
+        )
+        if not draft.amount.strip("0."):
+            raise ValidationError(FieldProblem("amount", "The amount must be more than zero"))
+        return await self.create_invoice(store_id, wanted, idempotency=idempotency)
+
+    # Reading
+
+    def invoice(self, invoice_id: str) -> Invoice | None:
+        """With its payments."""
+        with self._vault.reading() as reader:
+            return load_invoice(reader, invoice_id) if reader is not None else None
+
+    def list_invoices(self, store_id: str, wanted: InvoiceFilter) -> InvoicePage:
+        with self._vault.reading() as reader:
+            return list_invoices(reader, store_id, wanted) if reader is not None else InvoicePage((), None)
+
+    async def wait_invoice(self, invoice_id: str, revision: int, timeout_s: float) -> Invoice | None:
+        """The invoice once its revision is not `revision`, or as it is when the time is over."""
+        end = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            ring = self._vault.bell.next_ring
+            invoice = self.invoice(invoice_id)
+            left = end - asyncio.get_running_loop().time()
+            if invoice is None or invoice.revision != revision or left <= 0:
+                return invoice
+            await self._vault.bell.wait(ring, left)
+
+    def state(self, invoice: Invoice) -> State:
+        return status(invoice)
+
+    @property
+    def tip_height(self) -> int:
+        """Height of the block up to which payments are known."""
+        return self._vault.engine.cursor.height if self._vault.is_open else self._host.chain.tip.height
+
+    def readiness(self, store: Store | None = None) -> Readiness:
+        """Whether new invoices are taken."""
+        if store is not None and store.settings.allow_unsynced:
+            return Readiness(True)
+        return readiness_of(self._host, self._vault.engine.cursor.height if self._vault.is_open else None)
+
+    def safe_mode(self) -> SafeMode | None:
+        """What settlement waits for; None when it goes on."""
+        with self._vault.reading() as reader:
+            return reader.get_record(layout.SAFE_MODE, SafeMode) if reader is not None else None
+
+    async def acknowledge_reorganisation(self) -> bool:
+        """End the safe mode by the operator's word. Whether there was one."""
+        return await self._vault.engine.acknowledge()
+
+    def explain(self, invoice_id: str) -> Sequence[str]:
+        """Why the invoice is not settled, in sentences."""
+        invoice = self.invoice(invoice_id)
+        if invoice is None:
+            raise not_found("invoice")
+        return explain(invoice, self.tip_height, self.safe_mode(), self.unit)
+
+    # Changing
+
+    async def _change(self, invoice_id: str, change: Callable[[Ledger, Invoice, Txn], T]) -> tuple[Invoice, T]:
+        """Change one invoice within the books. Raises PaymentError 404."""
+        engine = self._vault.engine
+
+        def work(txn: Txn) -> tuple[Invoice, T]:
+            ledger = engine.ledger(txn)
+            invoice = ledger.invoice(invoice_id)
+            if invoice is None:
+                raise not_found("invoice")
+            result = change(ledger, invoice, txn)
+            ledger.finish()
+            after = load_invoice(txn, invoice_id)
+            assert after is not None
+            return after, result
+
+        changed = await self._vault.database.transact(work)
+        self._vault.bell.ring()
+        return changed
+
+    async def set_metadata(self, invoice_id: str, metadata: bytes) -> Invoice:
+        """Replaces the whole metadata; the order id's index follows."""
+
+        def change(ledger: Ledger, invoice: Invoice, txn: Txn) -> None:
+            ledger.put(replace(invoice, metadata=metadata, metadata_version=invoice.metadata_version + 1))
+            old, new = order_id_of(invoice.metadata), order_id_of(metadata)
+            if old is not None:
+                txn.delete(layout.by_order_key(invoice.store_id, old, invoice.created_at, invoice.id))
+            if new is not None:
+                txn.put(layout.by_order_key(invoice.store_id, new, invoice.created_at, invoice.id), b"")
+
+        return (await self._change(invoice_id, change))[0]
+
+    async def archive(self, invoice_id: str) -> Invoice:
+        """Hides it from lists; payments are followed all the same."""
+        return (await self._change(invoice_id, lambda ledger, i, _: ledger.put(replace(i, archived=True))))[0]
+
+    async def unarchive(self, invoice_id: str) -> Invoice:
+        """400 already-unarchived."""
+
+        def change(ledger: Ledger, invoice: Invoice, _: Txn) -> None:
+            if not invoice.archived:
+                raise PaymentError("already-unarchived", "Invoice is already unarchived", 400)
+            ledger.put(replace(invoice, archived=False))
+
+        return (await self._change(invoice_id, change))[0]
+
+    async def mark_invoice(self, invoice_id: str, wanted: Status) -> Invoice:
+        """422 path Status when not allowed."""
+
+        def change(ledger: Ledger, invoice: Invoice, _: Txn) -> None:
+            marked = mark(invoice, wanted, self._host.clock.now())
+            if marked is None:
+                problem = "Status can only be marked to invalid or settled within certain conditions."
+                raise ValidationError(FieldProblem("Status", problem))
+            ledger.put(marked)
+
+        return (await self._change(invoice_id, change))[0]
+
+    async def claim(self, claim: Claim) -> Invoice:
+        """Looks at a transaction a wallet names. 404, 409 (claim-proof-required, extra messageToSign), 422."""
+        params = self._host.params
+        txid = parse_claim(claim, params)
+        if self.invoice(claim.invoice_id) is None:
+            raise not_found("invoice")
+        await self._vault.engine.look_at(txid)
+
+        def change(ledger: Ledger, _: Invoice, txn: Txn) -> bool:
+            return apply_claim(txn, ledger, claim, txid, params, self._verify, lambda: self._is_known(txid))
+
+        return (await self._change(claim.invoice_id, change))[0]
+
+    def _is_known(self, txid: bytes) -> bool:
+        """Whether the node has the transaction, although nothing of it is ours."""
+        if self._host.mempool.get(Txid(txid)) is not None:
+            return True
+        return any(self._host.chain.coin(outpoint(txid, vout)) is not None for vout in range(OUTPUTS_LOOKED_AT))
+
+    async def assign(self, store_id: str, invoice_id: str, outpoint: bytes) -> Invoice:
+        """An unassigned payment given to an invoice by hand."""
+
+        def change(ledger: Ledger, invoice: Invoice, txn: Txn) -> None:
+            loose = txn.get_record(layout.loose_key(outpoint), Loose)
+            if invoice.store_id != store_id:
+                raise not_found("invoice")
+            if loose is None or not self._is_store_script(store_id, loose.script):
+                raise PaymentError("payment-not-found", "There is no such unassigned payment", 404)
+            ledger.assign(OutPoint(outpoint), invoice, "operator")
+
+        return (await self._change(invoice_id, change))[0]
+
+    def _is_store_script(self, store_id: str, script: bytes) -> bool:
+        address = script_to_address(script, self._host.params)
+        store = self.merchant_store(address) if address is not None else None
+        return store is not None and store.id == store_id
+
+    async def set_callback(self, invoice_id: str, url: str | None) -> Invoice:
+        """Sets the invoice's callback URL, or without one sends the present status again."""
+        if url is not None:
+            check_url(url, self._host.params, "url")
+
+        def change(ledger: Ledger, invoice: Invoice, txn: Txn) -> None:
+            if url is not None:
+                ledger.put(replace(invoice, callback_url=url))
+                return
+            if invoice.callback_url is None:
+                raise PaymentError("no-callback-url", "The invoice has no callback URL", 409)
+            draft = EventDraft(EventType.CALLBACK_REQUESTED)
+            append_event(txn, invoice.store_id, draft, self._host.clock.now(), invoice)
+
+        return (await self._change(invoice_id, change))[0]
+
+    def unassigned(self, store_id: str, limit: int = 1000) -> Sequence[UnassignedPayment]:
+        """What came to the store's fixed address and names no invoice."""
+        store = self.store(store_id)
+        if store is None or store.chain is None or store.chain.kind != "address":
+            return []
+        found: list[UnassignedPayment] = []
+        prefix = layout.loose_by_script_key(store.chain.script)
+        with self._vault.reading() as reader:
+            assert reader is not None
+            for row, _ in reader.iterate(prefix=prefix, keys_only=True):
+                paid = row[len(prefix) :]
+                loose = reader.get_record(layout.loose_key(paid), Loose)
+                if loose is None or loose.conflicted:
+                    continue
+                found.append(
+                    UnassignedPayment(paid, loose.amount, store.chain.text, loose.received_at, loose.height)
+                )
+                if len(found) == limit:
+                    break
+        return found

@@ -1,0 +1,84 @@
+"""The payments database and its engine, opened when the first store is made: a mere node has none."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from gldnode.ports import NodeHost
+from payments.engine import Engine
+from payments.errors import PaymentError
+from payments.layout import SCHEMA_VERSION
+from payments.signals import Bell
+from storage.database import Database, ReadSnapshot
+from storage.schema import ensure_schema
+
+__all__ = ["Vault"]
+
+log = logging.getLogger(__name__)
+FOLDER: Final = "db"
+
+
+class Vault:
+    """Opens the database of `host.payments_dir` at the latest possible moment."""
+
+    def __init__(self, host: NodeHost) -> None:
+        self.host = host
+        self.bell = Bell()
+        self._database: Database | None = None
+        self._engine: Engine | None = None
+        self._on_open: list[Callable[[], None]] = []
+
+    @property
+    def is_open(self) -> bool:
+        return self._database is not None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database to open."""
+        return (self.host.payments_dir / FOLDER).exists()
+
+    def when_open(self, start: Callable[[], None]) -> None:
+        """Call `start` once the database is open; at once where it is already."""
+        if self.is_open:
+            start()
+        else:
+            self._on_open.append(start)
+
+    def open(self) -> Database:
+        """The database, made where there is none."""
+        if self._database is not None:
+            return self._database
+        path = self.host.payments_dir / FOLDER
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = self.host.open_database(path)
+        ensure_schema(database.kv, SCHEMA_VERSION)
+        self._engine = Engine(self.host, database, self.bell)
+        self._database = database
+        log.info("Payments database opened at %s, block %d", path, self._engine.cursor.height)
+        for start in self._on_open:
+            start()
+        self._on_open.clear()
+        return database
+
+    @property
+    def database(self) -> Database:
+        """For writes to what must exist already. Raises PaymentError 404 before the first store."""
+        if self._database is None:
+            raise PaymentError("store-not-found", "The store was not found", 404)
+        return self._database
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            raise PaymentError("store-not-found", "The store was not found", 404)
+        return self._engine
+
+    @contextmanager
+    def reading(self) -> Iterator[ReadSnapshot | None]:
+        """What is durable now; None before the first store."""
+        if self._database is None:
+            yield None
+            return
+        with self._database.reader() as reader:
+            yield reader
