@@ -51,7 +51,8 @@ class AddressRelay:
         if now >= self._answer_until or state.peer.permissions & Permission.ADDR:
             self._answer = self._p.known_addresses(MAX_TO_SEND, GETADDR_SHARE)
             self._answer_until = now + 21 * 60 * 60 + self._p.entropy.below(6 * 60 * 60)
-        self._send(state, self._answer)
+        if self._answer:
+            self._send(state, self._answer)
 
     def on_addresses(self, state: PeerState, addresses: list[TimedAddress]) -> None:
         if state.peer.kind is ConnectionType.BLOCK_RELAY_ONLY:

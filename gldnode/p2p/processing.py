@@ -436,6 +436,8 @@ class Processing:
         if entry.prev is not self.chain.tip_entry:
             if flight is None:
                 self.blocks.schedule(state)
+            elif flight.peer_id == state.id:
+                self.blocks.ask_for_block(state, entry)  # the tip moved meanwhile: our mempool is of no use
             return
         if flight is not None and flight.peer_id != state.id and flight.partial is not None:
             return  # somebody else is completing it already

@@ -227,11 +227,14 @@ class TxRelay:
         if not state.peer.relays_txs or state.peer.permissions & Permission.FORCERELAY:
             return
         now = self._p.clock.now()
-        if now < state.next_fee_filter:
+        downloading = self._p.chain.is_initial_block_download
+        nothing = int(self._p.chain.params.max_money)
+        leaving = not downloading and state.fee_filter_sent == nothing
+        if now < state.next_fee_filter and not leaving:
             return
         state.next_fee_filter = now + FEE_FILTER_INTERVAL_S + self._p.entropy.below(FEE_FILTER_INTERVAL_S)
-        if self._p.chain.is_initial_block_download:
-            feerate = int(self._p.chain.params.max_money)
+        if downloading:
+            feerate = nothing
         else:
             feerate = self._p.mempool.min_feerate_per_kvb()
             step = max(1, feerate // 10)
