@@ -376,7 +376,9 @@ class Chainstate:
             raise Reject("prev-blk-not-found", "", RejectKind.CONTEXT)
         if prev.is_failed:
             raise Reject("bad-prevblk", "", RejectKind.HEADER)
-        contextual_check_header(header, prev, self.params, self.clock.now(), checkpoints=self.options.checkpoints)
+        contextual_check_header(
+            header, prev, self.params, self.clock.now(), last_checkpoint=self._last_checkpoint()
+        )
         return self._index.add(header, prev)
 
     def accept_headers(self, headers: Sequence[BlockHeader]) -> BlockEntry | None:
@@ -487,7 +489,7 @@ class Chainstate:
         if check_pow:
             check_header(block.header, self.params)
         contextual_check_header(
-            block.header, prev, self.params, self.clock.now(), checkpoints=self.options.checkpoints
+            block.header, prev, self.params, self.clock.now(), last_checkpoint=self._last_checkpoint()
         )
         sigops = check_block(block, self.params, check_pow=False, check_merkle=check_merkle_root)
         contextual_check_block(block, prev, self.params)
@@ -603,6 +605,13 @@ class Chainstate:
             return True
         age = (best.chain_work - entry.chain_work) * self.params.block_interval_s // block_work(best.bits)
         return age <= _ASSUMED_AGE_S
+
+    def _last_checkpoint(self) -> int:
+        """Height of the highest checkpoint whose header is known; -1 for none."""
+        if not self.options.checkpoints:
+            return -1
+        known = (height for height, block_hash in self.params.checkpoints if self._index.get(block_hash))
+        return max(known, default=-1)
 
     def _check_disk_space(self) -> None:
         if self._folder is None or not self.options.min_disk_free_mib:

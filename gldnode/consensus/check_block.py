@@ -41,16 +41,19 @@ def check_header(header: BlockHeader, params: ChainParams) -> None:
 
 
 def contextual_check_header(
-    header: BlockHeader, prev: HeaderContext, params: ChainParams, now: int, *, checkpoints: bool = True
+    header: BlockHeader, prev: HeaderContext, params: ChainParams, now: int, *, last_checkpoint: int = -1
 ) -> None:
-    """A header's place behind `prev` (ContextualCheckBlockHeader). `now`: Unix seconds. Raises Reject."""
+    """A new header's place behind `prev` (ContextualCheckBlockHeader). `now`: Unix seconds.
+
+    `last_checkpoint` is the height of the highest checkpoint whose header is known. Raises Reject.
+    """
     height = prev.height + 1
     # 1. The target that the difficulty rule demands.
     if header.bits != next_bits(prev, header.time, params):
         raise Reject("bad-diffbits", "incorrect proof of work", RejectKind.HEADER)
-    # 2. No fork below the last checkpoint that the chain has passed.
-    if checkpoints:
-        _check_checkpoints(header, prev, height, params)
+    # 2. No fork at or below the last checkpoint: what belongs there is known already.
+    if height <= last_checkpoint:
+        raise Reject("bad-fork-prior-to-checkpoint", "", RejectKind.HEADER)
     # 3. Time: behind the median of the last eleven, not more than two hours ahead.
     if header.time <= prev.median_time_past:
         raise Reject("time-too-old", "block's timestamp is too early", RejectKind.HEADER)
@@ -69,14 +72,6 @@ def contextual_check_header(
             f"rejected nVersion=0x{version & 0xFFFFFFFF:08x} block",
             RejectKind.HEADER,
         )
-
-
-def _check_checkpoints(header: BlockHeader, prev: HeaderContext, height: int, params: ChainParams) -> None:
-    for at, expected in params.checkpoints:
-        if at == height and expected != header.hash:
-            raise Reject("checkpoint mismatch", f"at height {height}", RejectKind.HEADER)
-        if at < height and prev.ancestor(at).hash != expected:
-            raise Reject("bad-fork-prior-to-checkpoint", f"fork before height {at}", RejectKind.HEADER)
 
 
 def check_merkle_root(block: Block) -> None:

@@ -1,7 +1,6 @@
 """Blocks of Bitcoin's networks, by themselves and with their coins."""
 
 import hashlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -151,13 +150,13 @@ class _Coins:
 
 
 @pytest.fixture(scope="module")
-def block_277647() -> Iterator[tuple[Block, dict[bytes, Coin]]]:
+def block_277647() -> tuple[Block, dict[bytes, Coin]]:
     data = read_bytes("btcd/blockchain/277647.dat.bz2")
     size = int.from_bytes(data[4:8], "little")
     block = parse_block(data[8 : 8 + size])
     coins = read_coin_file(read_bytes("btcd/blockchain/277647.utxostore.bz2"))
     made_here = {tx.txid for tx in block.txs}  # the file has these, too
-    yield block, {prevout: coin for prevout, coin in coins.items() if prevout[:32] not in made_here}
+    return block, {prevout: coin for prevout, coin in coins.items() if prevout[:32] not in made_here}
 
 
 def _rules(height: int) -> BlockRules:
