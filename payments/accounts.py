@@ -269,7 +269,7 @@ class Accounts:
             return [key[len(prefix) :].decode() for key, _ in rows]
 
     async def set_role(self, store_id: str, user_id: str, role: str, *, new: bool = False) -> None:
-        """409 duplicate-store-user-role with `new`, 409 store-user-role-orphaned for the last owner, 422 for a role."""
+        """409 duplicate-store-user-role with `new`, 409 for the last owner, 422 for an unknown role."""
         wanted = {name.lower(): name for name in ROLES}.get(role.lower())
         if wanted is None:
             raise ValidationError(FieldProblem("StoreRole", "The role does not exist"))
