@@ -213,7 +213,13 @@ class PaymentService(Protocol):
 
     # API keys
     async def create_api_key(
-        self, label: str, permissions: Sequence[str], *, user_id: str = "", allowed_ips: Sequence[str] = ()
+        self,
+        label: str,
+        permissions: Sequence[str],
+        *,
+        user_id: str = "",
+        allowed_ips: Sequence[str] = (),
+        application: str = "",
     ) -> tuple[str, ApiKey]:
         """The key in clear, for the one time it can be shown, and its record. 422 for an unknown permission."""
         ...
