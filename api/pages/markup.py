@@ -32,11 +32,11 @@ def fill(name: str, **values: object) -> Markup:
     return Markup(_template(name).substitute(escaped))
 
 
-def tag(name: str, text: object, **attributes: str) -> Markup:
+def tag(element: str, text: object, /, **attributes: str) -> Markup:
     """One element; `cls` stands for `class`."""
     written = "".join(f' {key.replace("cls", "class")}="{escape(value)}"' for key, value in attributes.items())
     inner = text if isinstance(text, Markup) else escape(str(text))
-    return Markup(f"<{name}{written}>{inner}</{name}>")
+    return Markup(f"<{element}{written}>{inner}</{element}>")
 
 
 def join(parts: list[Markup]) -> Markup:

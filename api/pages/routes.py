@@ -9,6 +9,7 @@ from aiohttp import web
 from api.context import ApiContext
 from api.pages.checkout import checkout_page
 from api.pages.docs import docs_page
+from api.pages.pairing import pairing_routes
 
 __all__ = ["page_routes"]
 
@@ -36,5 +37,6 @@ def page_routes(context: ApiContext, document: Mapping[str, Any], with_payments:
             web.get("/i/{invoiceId}", checkout),
             web.get("/i/{invoiceId}/{paymentMethodId}", checkout),
             web.get("/invoice", legacy_checkout),
+            *pairing_routes(context),
         ]
     return routes
