@@ -48,7 +48,7 @@ class StoreBook:
     @cached_property
     def accounts(self) -> Accounts:
         """Users and their roles in stores."""
-        return Accounts(self._vault.open(), self._host.clock, self._host.entropy)
+        return Accounts(self._vault, self._host.clock, self._host.entropy)
 
     # Stores
 
