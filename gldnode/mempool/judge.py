@@ -141,8 +141,7 @@ class Judge:
         check_transaction(tx, self._chain.params)
         if tx.is_coinbase:
             raise Reject("coinbase")
-        if options.require_standard:
-            check_standard_tx(tx, options)
+        dust = check_standard_tx(tx, options) if options.require_standard else 0
         # 64 bytes without witness can be taken for an inner node of the merkle tree (CVE-2017-12842).
         if tx.base_size < MIN_STANDARD_TX_NONWITNESS_SIZE:
             raise Reject("tx-size-small", "", RejectKind.POLICY)
@@ -180,7 +179,7 @@ class Judge:
         sigop_cost = tx_sigop_cost(tx, coins)
         modified_fee = fee + self._deltas.get(tx.txid, 0)
         vsize = virtual_size(tx.weight, sigop_cost, options.bytes_per_sigop)
-        if options.require_standard and (fee or modified_fee) and dust_outputs(tx, options.dust_relay_feerate):
+        if dust and (fee or modified_fee):
             raise Reject("dust", "tx with dust output must be 0-fee", RejectKind.POLICY)
         if sigop_cost > MAX_STANDARD_TX_SIGOPS_COST:
             raise Reject("bad-txns-too-many-sigops", str(sigop_cost), RejectKind.POLICY)

@@ -115,9 +115,11 @@ def check_standard_tx(tx: Tx, options: MempoolOptions) -> int:
     for output in tx.outputs:
         script = output.script_pubkey
         size = len(script)
-        if not (
-            (size == 22 and script[:2] == b"\x00\x14") or (size == 34 and script[:2] in (b"\x51\x20", b"\x00\x20"))
+        if (size == 22 and script[:2] == b"\x00\x14") or (
+            size == 34 and script[:2] in (b"\x51\x20", b"\x00\x20")
         ):  # the common kinds need no more looks
+            least = _dust_threshold(size, True, dust_feerate)
+        else:
             kind, _ = solve(script)
             if kind == ScriptKind.NONSTANDARD:
                 raise _policy("scriptpubkey")
@@ -132,11 +134,13 @@ def check_standard_tx(tx: Tx, options: MempoolOptions) -> int:
                     raise _policy("scriptpubkey")
                 if not options.permit_bare_multisig:
                     raise _policy("bare-multisig")
-        if output.amount < dust_threshold(script, dust_feerate):
+            least = dust_threshold(script, dust_feerate)
+        if output.amount < least:
             dust += 1
     # 4. One dust output at most; it has to be ephemeral.
     if dust > MAX_DUST_OUTPUTS_PER_TX:
         raise _policy("dust")
+    return dust
 
 
 def check_inputs_standard(tx: Tx, coins: Sequence[Coin]) -> None:
