@@ -46,7 +46,7 @@ from storage.errors import StorageError
 
 __all__ = ["Daemon", "default_base_dir", "main", "run"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("gldnode.app")  # not __name__: `python -m gldnode.app` is __main__
 
 STOP_TIMEOUT_S: Final = 15
 TICK_S: Final = 1.0
@@ -186,7 +186,10 @@ class Daemon:
             if not self.config.get_bool(entry.name, True):
                 log.info("Plug-in %s is switched off", entry.name)
                 continue
-            plugin: Plugin = entry.load()()
+            try:
+                plugin: Plugin = entry.load()()
+            except ImportError as error:
+                raise StartupError(f"The plug-in {entry.name} cannot be loaded: {error}") from error
             await plugin.start(self.node)
             self._undo.append((f"plug-in {plugin.name}", plugin.stop))
             service: Any = getattr(plugin, "service", None)

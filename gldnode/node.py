@@ -21,8 +21,8 @@ from gldnode.entropy import Entropy, SystemEntropy
 from gldnode.errors import Reject
 from gldnode.events import ChainStep, Cursor, Hint, Tip, TipChanged
 from gldnode.hints import BoundedHints
-from gldnode.mempool.options import MempoolOptions
 from gldnode.mempool.core import MempoolEvent
+from gldnode.mempool.options import MempoolOptions
 from gldnode.mempool.pool import Mempool
 from gldnode.params import ChainParams
 from gldnode.ports import MempoolView
