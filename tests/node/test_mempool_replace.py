@@ -91,9 +91,10 @@ def test_rule_6_a_better_feerate_than_each_direct_conflict(lab: PoolLab) -> None
     tx = lab.tx(old.inputs[0].prevout, fee=5_000, pad=2_000)
     reject = lab.reject(tx)
     assert reject.reason == "insufficient fee"
+    new, old_rate = 5_000_000 // tx.vsize, 1_000_000 // old.vsize
     assert reject.detail == (
         f"rejecting replacement {tx.txid[::-1].hex()};"
-        f" new feerate {5_000_000 // tx.vsize / 1e8:.8f} BTC/kvB <= old feerate {1_000_000 // old.vsize / 1e8:.8f} BTC/kvB"
+        f" new feerate {new / 1e8:.8f} BTC/kvB <= old feerate {old_rate / 1e8:.8f} BTC/kvB"
     )
 
 
