@@ -13,6 +13,7 @@ from payments.accounts import Accounts
 from payments.errors import PaymentError
 from payments.events import Event
 from payments.invoice import Invoice, SpeedPolicy, State, Status
+from payments.rates import Rates
 from payments.stores import ApiKey, ChainMethod, Store, StoreSettings, Webhook
 
 __all__ = [
@@ -177,6 +178,11 @@ class PaymentService(Protocol):
     @property
     def accounts(self) -> Accounts:
         """Users and their roles in stores."""
+        ...
+
+    @property
+    def rates(self) -> Rates:
+        """Rates of the coin in other currencies."""
         ...
 
     # Stores
