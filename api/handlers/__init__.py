@@ -1,6 +1,6 @@
 """The route tables, in the order in which they are served."""
 
-from api.handlers import absent, btngpay, invoices, keys, methods, misc, stores, system, users, webhooks
+from api.handlers import absent, btngpay, invoices, keys, methods, misc, rates, stores, system, users, webhooks
 from api.routing import RouteTable
 
 __all__ = ["payment_tables", "system_tables"]
@@ -16,6 +16,7 @@ def payment_tables() -> list[RouteTable]:
         methods.table,
         invoices.table,
         webhooks.table,
+        rates.table,
         misc.table,
         absent.table,
     ]

@@ -1,0 +1,57 @@
+"""Greenfield's published schemas: `$GLD_GREENFIELD`, or `../shared/greenfield` beside the project."""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+__all__ = ["aliases", "documented_operations", "greenfield_dir", "schema_errors"]
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+def greenfield_dir() -> Path:
+    """The schemas' folder; skips the test where there is none, fails it where `CI` is set."""
+    named = os.environ.get("GLD_GREENFIELD")
+    folder = Path(named) if named else _PROJECT.parent / "shared" / "greenfield"
+    if folder.is_dir():
+        return folder
+    message = f"Greenfield's schemas not found at {folder}: set GLD_GREENFIELD to their folder"
+    if os.environ.get("CI"):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+@cache
+def _load(name: str) -> Any:
+    return json.loads((greenfield_dir() / name).read_text(encoding="utf-8"))
+
+
+def aliases() -> dict[str, Any]:
+    return dict(_load("aliases.json"))
+
+
+def documented_operations() -> set[str]:
+    """`METHOD /path` of all that has a published answer, with the aliases."""
+    return set(_load("response-schemas.json")["responses"]) | set(aliases()["aliases"])
+
+
+def schema_errors(operation: str, status: int, body: Any) -> list[str]:
+    """What is wrong with an answer of `operation` (METHOD and the path's template)."""
+    published = _load("response-schemas.json")
+    responses = published["responses"].get(aliases()["aliases"].get(operation, operation), {})
+    schema = responses.get(str(status), responses.get("default"))
+    if schema is None:
+        return []
+    validator = _validator(json.dumps(schema))
+    return [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in validator.iter_errors(body)]
+
+
+@cache
+def _validator(schema: str) -> Any:
+    published = _load("response-schemas.json")
+    return jsonschema_rs.Draft202012Validator({"$defs": published["$defs"], "allOf": [json.loads(schema)]})
