@@ -22,6 +22,7 @@ import plyvel
 from storage.errors import DatabaseCorrupt, DatabaseLocked, StorageError
 from storage.kv import KV, WriteBatch, key_range
 from storage.prefix import PrefixKV
+from storage.tornlog import cut_torn_log
 
 __all__ = ["LevelKV"]
 
@@ -169,7 +170,13 @@ class LevelKV:
         try:
             if self._options["create_if_missing"]:
                 self._path.mkdir(parents=True, exist_ok=True)
-            self._handle = plyvel.DB(str(self._path), **self._options)
+            try:
+                self._handle = plyvel.DB(str(self._path), **self._options)
+            except plyvel.Error as error:
+                # Locked is not damaged: only whoever holds the lock may touch the log.
+                if b"LOCK" in error.args[0] or not cut_torn_log(self._path):
+                    raise
+                self._handle = plyvel.DB(str(self._path), **self._options)
         except (plyvel.Error, OSError) as error:
             raise self._translate(error) from error
 

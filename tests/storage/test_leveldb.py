@@ -108,26 +108,61 @@ def test_damaged_manifest_is_named_when_opening(tmp_path: Path) -> None:
         LevelKV.open(tmp_path)
 
 
-def test_cut_log_leaves_the_first_batches_whole(tmp_path: Path) -> None:
-    """What the simulated power cuts of the other tests take for granted."""
+@pytest.fixture
+def unsynced(tmp_path: Path) -> tuple[Path, bytes]:
+    """A copy of an open database's folder, after 5 batches of 3 keys each, and its log's bytes."""
     kv = LevelKV.open(tmp_path / "kv")
     for number in range(5):
-        kv.write(batch_of(**{f"{number}{name}": bytes(20) for name in "abc"}), sync=False)
+        value = bytes(20_000) if number == 3 else b"x" * 20  # the fourth spans two of the log's blocks
+        kv.write(batch_of(**{f"{number}{name}": value for name in "abc"}), sync=False)
     shutil.copytree(tmp_path / "kv", tmp_path / "cut")
     kv.close()
     (log,) = (tmp_path / "cut").glob("*.log")
-    whole = log.read_bytes()
-    found = set()
-    for size in range(len(whole), -1, -13):
-        shutil.rmtree(tmp_path / "try", ignore_errors=True)
-        shutil.copytree(tmp_path / "cut", tmp_path / "try")
-        (tmp_path / "try" / log.name).write_bytes(whole[:size])
-        survivor = LevelKV.open(tmp_path / "try")
-        keys = [key.decode() for key, _ in survivor.iterate()]
-        survivor.close()
-        assert keys == [f"{number}{name}" for number in range(len(keys) // 3) for name in "abc"]
-        found.add(len(keys))
-    assert found == {0, 3, 6, 9, 12, 15}
+    return log, log.read_bytes()
+
+
+def positions(log: bytes) -> list[int]:
+    """Where to cut: often in the small batches, now and then in the large one."""
+    return [*range(0, 300, 23), *range(300, len(log) - 100, 9_001), *range(len(log) - 100, len(log), 23), len(log)]
+
+
+def reopened(log: Path, content: bytes) -> int:
+    """How many whole batches the database has with that log; it must be the first ones."""
+    folder = log.parent.with_name("try")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(log.parent, folder)
+    (folder / log.name).write_bytes(content)
+    survivor = LevelKV.open(folder)
+    keys = [key.decode() for key, _ in survivor.iterate()]
+    survivor.write(batch_of(z=b"1"), sync=True)
+    survivor.close()
+    assert keys == [f"{number}{name}" for number in range(len(keys) // 3) for name in "abc"]
+    survivor = LevelKV.open(folder)
+    assert survivor.get(b"z") == b"1"
+    survivor.close()
+    return len(keys) // 3
+
+
+@pytest.mark.parametrize("rest", [None, b"\x00", b"\xa5"], ids=["ends", "is zeros", "is garbage"])
+def test_log_whose_tail_is_lost_leaves_the_first_batches_whole(
+    unsynced: tuple[Path, bytes], rest: bytes | None
+) -> None:
+    """What the simulated power cuts of the other tests take for granted."""
+    log, whole = unsynced
+    found = [
+        reopened(log, whole[:size] + (rest * (len(whole) - size) if rest else b"")) for size in positions(whole)
+    ]
+    assert found == sorted(found)
+    assert set(found) == {0, 1, 2, 3, 4, 5}
+
+
+def test_damage_before_intact_writes_is_not_taken_for_a_torn_tail(unsynced: tuple[Path, bytes]) -> None:
+    log, whole = unsynced
+    for at in (10, 100, 40_000):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        with pytest.raises(DatabaseCorrupt, match="damaged"):
+            reopened(log, bytes(damaged))
 
 
 FULL_DISK = """
