@@ -34,6 +34,9 @@ HEADERS_BASE_TIMEOUT_S: Final = 15 * 60
 LOW_WORK_BUFFER: Final = 144
 """Blocks of work that a header chain may lack compared with our tip before it counts as low work."""
 RECENT_S: Final = 24 * 60 * 60
+_NO_BLOCKS: Final = frozenset((ConnectionType.FEELER, ConnectionType.ADDR_FETCH))
+_ANY_NETWORK: Final = int(Services.NETWORK | Services.NETWORK_LIMITED)  # plain integers: asked ten times a second
+_WITNESS: Final = int(Services.WITNESS)
 
 
 class BlockSync:
@@ -183,11 +186,11 @@ class BlockSync:
     # -- blocks --
 
     def can_fetch_from(self, state: PeerState) -> bool:
-        if state.peer.kind in {ConnectionType.FEELER, ConnectionType.ADDR_FETCH}:
+        """Whether the peer has blocks with witnesses, and this kind of connection carries them."""
+        version = state.peer.version
+        if version is None or state.peer.kind in _NO_BLOCKS:
             return False
-        if not state.peer.services & (Services.NETWORK | Services.NETWORK_LIMITED):
-            return False
-        return bool(state.peer.services & Services.WITNESS)
+        return bool(version.services & _ANY_NETWORK and version.services & _WITNESS)
 
     def direct_fetch(self, state: PeerState, last: BlockEntry) -> None:
         """Ask at once for what this header needs, when we are near the tip."""
@@ -264,6 +267,8 @@ class BlockSync:
     def schedule(self, state: PeerState) -> None:
         """Ask this peer for the next blocks it can give, within the window."""
         if not self.can_fetch_from(state) or len(state.in_flight) >= MAX_BLOCKS_IN_FLIGHT:
+            return
+        if state.best_known is self._p.chain.tip_entry and state.unknown_best is None:
             return
         if (
             not state.is_preferred

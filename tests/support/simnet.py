@@ -7,7 +7,7 @@ other freely. Every random choice comes from the one seed, so a failing run repl
 import heapq
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gldnode.chain.chainstate import Chainstate
 from gldnode.chain.options import ChainOptions
@@ -24,7 +24,9 @@ from gldnode.primitives.tx import OutPoint, Tx, TxIn, TxOut, make_tx
 
 __all__ = ["SeededEntropy", "SimNetwork", "SimNode", "VirtualClock"]
 
-TICK_MS = 250
+SIM_PARAMS = replace(REGTEST, coinbase_maturity=4)
+"""Coins mature early: a run need not begin with a hundred blocks."""
+TICK_MS = 400
 P2SH_TRUE = bytes.fromhex("a914da1745e9b549bd0bfa1a569971c77eba30cd5a4b87")
 """Pays to the script OP_TRUE by its hash: standard, and anyone can spend it without a signature."""
 
@@ -121,7 +123,10 @@ class SimNode:
     def pay(self) -> Tx | None:
         """Spend one mature coin of our own; None when there is none."""
         for at, (prevout, output, height) in enumerate(self.coins):
-            if self.chain.tip.height - height < 100 or self.chain.coin(prevout) is None:
+            if (
+                self.chain.tip.height - height < self.network.params.coinbase_maturity
+                or self.chain.coin(prevout) is None
+            ):
                 continue
             if self.pool.spender(prevout) is not None:
                 continue
@@ -147,7 +152,7 @@ class SimNode:
 class SimNetwork:
     """The nodes and the wires between them."""
 
-    def __init__(self, seed: int, size: int, params: ChainParams = REGTEST, *, v2: bool = False) -> None:
+    def __init__(self, seed: int, size: int, params: ChainParams = SIM_PARAMS, *, v2: bool = False) -> None:
         self.rng = random.Random(seed)
         self.params = params
         self.v2 = v2
