@@ -273,8 +273,8 @@ def _scripts_of(ctx: RpcContext, item: Any) -> dict[bytes, str]:
         for index in range(low, high + 1):
             scripts: Sequence[bytes] = descriptor.expand(index).scripts
             for script in scripts:
-                single = not descriptor.is_range and len(scripts) == 1
-                found[script] = descriptor.to_text() if single else infer_descriptor(script, params)
+                several = len(scripts) > 1
+                found[script] = infer_descriptor(script, params) if several else descriptor.at(index).to_text()
     return found
 
 

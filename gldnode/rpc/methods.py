@@ -1,7 +1,7 @@
 """All RPC methods of this node, gathered from the modules that declare them."""
 
 from gldnode.params import ChainParams
-from gldnode.rpc import blocks, broadcast, chain, coins, control, mempool, mining, transactions
+from gldnode.rpc import blocks, broadcast, chain, coins, control, mempool, mining, proofs, stats, transactions
 from gldnode.rpc.registry import MethodGroup, Registry
 
 __all__ = ["build_registry", "full_registry"]
@@ -14,6 +14,8 @@ _NODE: tuple[MethodGroup, ...] = (
     control.methods,
     mempool.methods,
     mining.methods,
+    proofs.methods,
+    stats.methods,
     transactions.methods,
 )
 _REGTEST: tuple[MethodGroup, ...] = (control.test_methods, mining.test_methods)
