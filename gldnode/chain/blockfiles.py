@@ -1,7 +1,7 @@
 """Blocks and undo data in append-only files, in Core's framing.
 
 `blkNNNNN.dat`: message start (4) | size (u32) | block.
-`revNNNNN.dat`: message start | size | undo | checksum, which is the double SHA-256 of the parent's hash and the undo.
+`revNNNNN.dat`: message start | size | undo | checksum: the double SHA-256 of the parent's hash and the undo.
 A position is that of the bytes behind the size.
 Nothing is durable before `sync`. What a crash left half-written behind the last indexed block stays as a gap.
 """

@@ -1,8 +1,8 @@
 """The chain: header tree, active chain, coins. Writes in the validation thread only; reads from any thread.
 
 Order of durability: bodies and undo data are synced before the index batch that names them (`commit`), and that
-before the coins that are as of it (`flush`). So a crash loses at most the last uncommitted blocks, and `open` rolls
-the coins forward from blocks that are stored already.
+before the coins that are as of it (`flush`). So a crash loses at most the last uncommitted blocks, and `open`
+rolls the coins forward from blocks that are stored already.
 """
 
 import shutil
@@ -59,7 +59,7 @@ from gldnode.primitives.block import Block, BlockHeader
 from gldnode.primitives.coin import BlockUndo, Coin
 from gldnode.primitives.hashes import ZERO_HASH, BlockHash
 from gldnode.primitives.tx import OutPoint
-from storage.kv import KV
+from storage.kv import KV, WriteBatch
 from storage.leveldb import LevelKV
 from storage.memory import MemoryKV
 from storage.schema import ensure_schema
@@ -629,7 +629,6 @@ class Chainstate:
 
     def _reindex(self) -> None:
         """Fill the emptied index from the block files, then let the best chain be connected."""
-        self._index.write_flag(REINDEX_KEY, b"1")
         scan_block_files(self._store, self._index, self.params, self.accept_header)
         self._store_genesis()
         self._index.prune_candidates(self._index.genesis)
@@ -651,7 +650,11 @@ def _unless_pruned(entry: BlockEntry, stored: int, read: Callable[[], T]) -> T |
 
 
 def _wipe_for_rebuild(index_kv: KV, coins_kv: KV, *, index: bool, coins: bool) -> None:
+    """Empty what is to be built anew. A crash on the way is seen at the next start, by the flag or the missing tip."""
     if index:
+        flag = WriteBatch()
+        flag.put(REINDEX_KEY, b"1")
+        index_kv.write(flag, sync=True)
         wipe(index_kv, [TIP_KEY, ENTRY_PREFIX, PRUNED_KEY])
     if coins or coins_kv.get(BEST_BLOCK_KEY) is None:
         wipe(coins_kv, [BEST_BLOCK_KEY, COIN_PREFIX])

@@ -419,7 +419,7 @@ def test_a_header_far_back_may_fork_but_not_below_a_checkpoint() -> None:
         chain.accept(chain.block(prev=at))
     assert chain.accept(chain.block(prev=chain.tip.ancestor(5))).status is AcceptStatus.SIDE
     with pytest.raises(Reject, match="bad-fork-prior-to-checkpoint"):
-        chain.accept(chain.block(prev=below))
+        chain.accept(chain.block(prev=below, script=Key(2).script))
     loose = RegtestChain(params, options=ChainOptions(checkpoints=False))
     for block in blocks:
         loose.accept(block)

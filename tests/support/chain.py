@@ -164,7 +164,10 @@ def spend(
 
 
 class RegtestChain:
-    """A `Chainstate` with a clock that stands a little behind the tip, and a miner."""
+    """A `Chainstate` with a stopped clock, some hours after genesis, and a miner.
+
+    The tip is recent from the first block on, so that every block is durable at once and followers see it.
+    """
 
     def __init__(
         self,
@@ -175,7 +178,7 @@ class RegtestChain:
     ) -> None:
         if clock is None:
             clock = MockableClock()
-            clock.set_mock_time(params.genesis.header.time + 30 * 24 * 3600)
+            clock.set_mock_time(params.genesis.header.time + 6 * 3600)
         self.clock = clock
         self.state = Chainstate.open(params, data_dir, options or ChainOptions(), clock)
         self.params = self.state.params
