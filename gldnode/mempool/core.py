@@ -73,7 +73,9 @@ class PoolCore:
         `keep_size`: do not evict for memory now (the caller will). Raises Reject("mempool full") when the last
         one did not survive the eviction.
         """
-        gone = set(replaces).union(*(ws.replaces for ws in spaces))
+        gone = set(replaces)
+        for ws in spaces:
+            gone |= ws.replaces
         replaced = [entry.tx for entry in self.remove(gone, RemovalReason.REPLACED, spaces[-1].tx.txid)]
         tip = self.chain.tip
         for ws in spaces:

@@ -3,8 +3,8 @@
 `Judge.examine` is Core's PreChecks, `check_replacement` ReplacementChecks, `verify_scripts` PolicyScriptChecks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gldnode.consensus.check_tx import check_transaction, check_tx_inputs
@@ -12,7 +12,7 @@ from gldnode.consensus.locks import is_final
 from gldnode.errors import Reject, RejectKind
 from gldnode.mempool.entry import LockPoints, MempoolEntry, feerate_fee
 from gldnode.mempool.graph import ChainLimitError, ChainLimits, TxGraph
-from gldnode.mempool.locktime import do_locks_allow_next, lock_points
+from gldnode.mempool.locktime import NO_LOCKS, do_locks_allow_next, lock_points
 from gldnode.mempool.options import MempoolOptions
 from gldnode.mempool.policy import (
     MAX_STANDARD_TX_SIGOPS_COST,
@@ -78,9 +78,9 @@ class Workspace:
     locks: LockPoints
     parents: frozenset[Txid]
     ancestors: frozenset[Txid] = _NO_TXIDS
-    conflicts: set[Txid] = field(default_factory=set)
+    conflicts: frozenset[Txid] = _NO_TXIDS
     """What it replaces directly."""
-    replaces: set[Txid] = field(default_factory=set)
+    replaces: frozenset[Txid] = _NO_TXIDS
     """With descendants."""
     is_sibling_eviction: bool = False
 
@@ -135,10 +135,11 @@ class Judge:
         """Everything but replacement rules and scripts. Raises Reject."""
         options = self._options
         graph = self._graph
-        tip = self._chain.tip
+        chain = self._chain
+        tip = chain.tip
         next_height = tip.height + 1
         # 1. The transaction alone.
-        check_transaction(tx, self._chain.params)
+        check_transaction(tx, chain.params)
         if tx.is_coinbase:
             raise Reject("coinbase")
         dust = check_standard_tx(tx, options) if options.require_standard else 0
@@ -152,24 +153,13 @@ class Judge:
             if graph.txid_of(tx.wtxid) is not None:
                 raise Reject("txn-already-in-mempool", "", RejectKind.CONFLICT)
             raise Reject("txn-same-nonwitness-data-in-mempool", "", RejectKind.CONFLICT)
-        conflicts: set[Txid] = set()
-        for txin in tx.inputs:
-            other = graph.spender(txin.prevout)
-            if other is not None:
-                if not terms.allow_replacement:
-                    raise Reject("bip125-replacement-disallowed", "", RejectKind.POLICY)
-                conflicts.add(other)
-        if conflicts and not options.full_rbf:
-            for other in conflicts:
-                entry = graph.get(other)
-                if entry is not None and not entry.signals_itself:
-                    raise Reject("txn-mempool-conflict", "", RejectKind.POLICY)
+        conflicts = self._find_conflicts(tx, terms)
         # 3. Inputs exist, are ripe, and pay.
         coins = self._find_coins(tx, view)
-        locks = lock_points(tx, coins, self._chain)
-        if not do_locks_allow_next(locks, self._chain):
+        locks = lock_points(tx, coins, chain)
+        if locks is not NO_LOCKS and not do_locks_allow_next(locks, chain):
             raise Reject("non-BIP68-final", "", RejectKind.CONTEXT)
-        fee = check_tx_inputs(tx, coins, next_height, self._chain.params)
+        fee = check_tx_inputs(tx, coins, next_height, chain.params)
         # 4. They are spent in a known way.
         if options.require_standard:
             check_inputs_standard(tx, coins)
@@ -216,6 +206,20 @@ class Judge:
                 f"{tx.txid[::-1].hex()} spends conflicting transaction {pathological[::-1].hex()}",
             )
         return ws
+
+    def _find_conflicts(self, tx: Tx, terms: Terms) -> frozenset[Txid]:
+        spender = self._graph.spender
+        found = [other for txin in tx.inputs if (other := spender(txin.prevout)) is not None]
+        if not found:
+            return _NO_TXIDS
+        if not terms.allow_replacement:
+            raise Reject("bip125-replacement-disallowed", "", RejectKind.POLICY)
+        if not self._options.full_rbf:
+            for other in found:
+                entry = self._graph.get(other)
+                if entry is not None and not entry.signals_itself:
+                    raise Reject("txn-mempool-conflict", "", RejectKind.POLICY)
+        return frozenset(found)
 
     def _find_coins(self, tx: Tx, view: CoinView) -> list[Coin]:
         coins: list[Coin] = []
@@ -272,7 +276,7 @@ class Judge:
         except SiblingConflict as conflict:
             if not terms.allow_sibling_eviction:
                 raise Reject("TRUC-violation", conflict.detail, RejectKind.POLICY) from None
-            ws.conflicts.add(conflict.sibling)
+            ws.conflicts |= {conflict.sibling}
             ws.is_sibling_eviction = True
 
     def check_replacement(self, ws: Workspace) -> None:
@@ -282,7 +286,7 @@ class Judge:
             reason += " (including sibling eviction)"
         conflicts = [entry for txid in ws.conflicts if (entry := self._graph.get(txid)) is not None]
         check_pays_more_than_conflicts(ws.tx, ws.modified_fee, ws.vsize, conflicts, reason)
-        ws.replaces = collect_conflicts(self._graph, ws.tx, conflicts)
+        ws.replaces = frozenset(collect_conflicts(self._graph, ws.tx, conflicts))
         check_no_new_unconfirmed(self._graph, ws.tx, conflicts)
         check_pays_for_replacement(
             ws.tx.txid,
@@ -293,7 +297,7 @@ class Judge:
             reason,
         )
 
-    def fees_of(self, txids: set[Txid]) -> int:
+    def fees_of(self, txids: Iterable[Txid]) -> int:
         """Modified fees of mempool transactions together."""
         return sum(entry.modified_fee for txid in txids if (entry := self._graph.get(txid)) is not None)
 
