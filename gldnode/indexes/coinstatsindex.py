@@ -8,22 +8,26 @@
 Rows of blocks that were left stay. Sums of money over the whole history outgrow 64 bits, hence 16 bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from typing import ClassVar
 
 from gldnode.chain.utxostats import bogo_size, coin_hash_bytes
 from gldnode.consensus.subsidy import block_subsidy
 from gldnode.crypto.muhash import MuHash3072
-from gldnode.events import BlockConnected, BlockDisconnected, ChainStep
+from gldnode.events import BlockConnected, BlockDisconnected, ChainStep, Cursor
 from gldnode.indexes.base import Index, undo_of
+from gldnode.params import ChainParams
 from gldnode.primitives.coin import Coin
 from gldnode.primitives.hashes import ZERO_HASH, BlockHash
 from gldnode.primitives.tx import OutPoint, outpoint
 from gldnode.script.script import is_unspendable
 from storage.errors import DatabaseCorrupt
-from storage.kv import WriteBatch
+from storage.kv import KV, WriteBatch
 
 __all__ = ["CoinStatsIndex", "CoinTotals"]
+
+Coins = list[tuple[OutPoint, Coin]]
 
 _STATE_KEY = b"\x00muhash"
 _INT_SIZE = 16
@@ -105,6 +109,17 @@ class CoinStatsIndex(Index):
         before = self.find(BlockHash(totals.prev_hash))
         return None if before is None else totals.since(before)
 
+    def __init__(self, kv: KV, params: ChainParams) -> None:
+        self._unhashed: list[tuple[bytes, CoinTotals, MuHash3072]] = []
+        """Rows of the batch being made: their digests are computed together."""
+        super().__init__(kv, params)
+
+    def apply(self, steps: Sequence[ChainStep]) -> tuple[WriteBatch, Cursor]:
+        self._unhashed.clear()
+        batch, best = super().apply(steps)
+        self._hash_rows(batch)
+        return batch, best
+
     def connect(self, step: BlockConnected, batch: WriteBatch) -> None:
         subsidy = block_subsidy(step.height, self.params)
         if step.height == 0:
@@ -112,20 +127,26 @@ class CoinStatsIndex(Index):
             totals = CoinTotals(ZERO_HASH, state.digest(), total_subsidy=subsidy, unspendable_genesis=subsidy)
         else:
             state = self._state(batch)
-            before = self._totals(step.block.header.prev_hash, batch)
-            totals = _after(before, step, subsidy, state)
+            totals = _after(self._totals(step.block.header.prev_hash, batch), step, subsidy)
+            _exchange(state, remove=_spent(step), insert=_created(step))
+            self._unhashed.append((step.hash, totals, state))
         batch.put(b"c" + step.hash, _encode(totals))
         batch.put(_STATE_KEY, state.to_bytes())
 
     def disconnect(self, step: BlockDisconnected, batch: WriteBatch) -> None:
+        self._hash_rows(batch)
         state = self._state(batch)
-        for prevout, coin in _created(step):
-            state.remove(coin_hash_bytes(prevout, coin))
-        for prevout, coin in _spent(step):
-            state.insert(coin_hash_bytes(prevout, coin))
+        _exchange(state, remove=_created(step), insert=_spent(step))
         before = self._totals(step.prev_hash, batch)
         assert state.digest() == before.muhash, "coinstatsindex: undoing a block gave another coin set"
         batch.put(_STATE_KEY, state.to_bytes())
+
+    def _hash_rows(self, batch: WriteBatch) -> None:
+        """Give the new rows their digests."""
+        digests = MuHash3072.digests([state for _, _, state in self._unhashed])
+        for (block_hash, totals, _), digest in zip(self._unhashed, digests, strict=True):
+            batch.put(b"c" + block_hash, _encode(replace(totals, muhash=digest)))
+        self._unhashed.clear()
 
     def _state(self, batch: WriteBatch) -> MuHash3072:
         stored = self.pending(batch, _STATE_KEY)
@@ -138,7 +159,16 @@ class CoinStatsIndex(Index):
         return _parse(row)
 
 
-def _created(step: ChainStep) -> list[tuple[OutPoint, Coin]]:
+def _exchange(state: MuHash3072, *, remove: Coins, insert: Coins) -> None:
+    """Coins that come and go in the same block leave no trace, and need not be computed."""
+    gone, come = dict(remove), dict(insert)
+    for prevout in gone.keys() - come.keys():
+        state.remove(coin_hash_bytes(prevout, gone[prevout]))
+    for prevout in come.keys() - gone.keys():
+        state.insert(coin_hash_bytes(prevout, come[prevout]))
+
+
+def _created(step: ChainStep) -> Coins:
     """The coins that the block made, also those that it spent itself."""
     height = step.height
     return [
@@ -149,7 +179,7 @@ def _created(step: ChainStep) -> list[tuple[OutPoint, Coin]]:
     ]
 
 
-def _spent(step: ChainStep) -> list[tuple[OutPoint, Coin]]:
+def _spent(step: ChainStep) -> Coins:
     return [
         (txin.prevout, coin)
         for tx, coins in zip(step.block.txs[1:], undo_of(step), strict=True)
@@ -157,13 +187,9 @@ def _spent(step: ChainStep) -> list[tuple[OutPoint, Coin]]:
     ]
 
 
-def _after(before: CoinTotals, step: BlockConnected, subsidy: int, state: MuHash3072) -> CoinTotals:
-    """The totals after the block; `state` is brought there too."""
+def _after(before: CoinTotals, step: BlockConnected, subsidy: int) -> CoinTotals:
+    """The totals after the block, without their hash."""
     created, spent = _created(step), _spent(step)
-    for prevout, coin in created:
-        state.insert(coin_hash_bytes(prevout, coin))
-    for prevout, coin in spent:
-        state.remove(coin_hash_bytes(prevout, coin))
     made = sum(coin.amount for _, coin in created)
     coinbase = sum(coin.amount for _, coin in created if coin.is_coinbase)
     taken = sum(coin.amount for _, coin in spent)
@@ -172,7 +198,7 @@ def _after(before: CoinTotals, step: BlockConnected, subsidy: int, state: MuHash
     )
     return CoinTotals(
         prev_hash=step.block.header.prev_hash,
-        muhash=state.digest(),
+        muhash=ZERO_HASH,
         height=step.height,
         txouts=before.txouts + len(created) - len(spent),
         bogosize=before.bogosize
