@@ -5,13 +5,13 @@ fixed merchant address that names nobody is assigned with a proof by the payer's
 only be this invoice's: see `_check_amount_alone`.
 """
 
-import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gldnode.address import address_to_script
 from gldnode.errors import DecodeError
+from gldnode.messages import MessageFault, verify_message
 from gldnode.params import ChainParams
 from gldnode.primitives.hashes import from_display_hex, to_display_hex
 from gldnode.primitives.tx import OutPoint
@@ -27,9 +27,6 @@ __all__ = ["Claim", "apply_claim", "claim_text", "find_outputs", "parse_claim", 
 
 NEIGHBOURS_READ: Final = 1000
 MAX_PROOF: Final = 20_000
-
-VerifyMessage = Callable[[str, bytes, bytes, ChainParams], bool]
-"""(address, signature, message, params) -> whether the address's key signed the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,6 @@ def apply_claim(
     claim: Claim,
     txid: bytes,
     params: ChainParams,
-    verify: VerifyMessage,
     pays_others: Callable[[], bool],
 ) -> bool:
     """Assign what the claim names; False where the node does not know the transaction. Raises PaymentError."""
@@ -130,7 +126,7 @@ def apply_claim(
     if not is_enough(invoice, net(invoice.accounted) + loose.amount - min(invoice.next_fee, loose.amount)):
         raise PaymentError("payment-too-small", "This transaction pays less than is due", 409)
     if claim.proof is not None:
-        _check_proof(claim, paid, loose, params, verify)
+        _check_proof(claim, paid, loose, params)
         ledger.assign(paid, invoice, "proof")
         return True
     _check_amount_alone(txn, invoice, paid, loose, params)
@@ -181,7 +177,7 @@ def _has_neighbour(txn: Txn, invoice: Invoice, loose: Loose, missing: int) -> bo
     return False
 
 
-def _check_proof(claim: Claim, paid: OutPoint, loose: Loose, params: ChainParams, verify: VerifyMessage) -> None:
+def _check_proof(claim: Claim, paid: OutPoint, loose: Loose, params: ChainParams) -> None:
     """Every script that paid must have signed. Raises PaymentError."""
     addresses, proofs = _split(claim.from_address), _split(claim.proof)
     if not addresses or len(addresses) != len(proofs):
@@ -191,11 +187,11 @@ def _check_proof(claim: Claim, paid: OutPoint, loose: Loose, params: ChainParams
         raise PaymentError("proof-impossible", "The node does not know who made this transaction", 409)
     if {address_to_script(address, params) for address in addresses} != payers:
         raise PaymentError("wrong-payer", "from is not the address that this transaction spends from", 409)
-    text = claim_text(claim.invoice_id, paid, params).encode()
+    text = claim_text(claim.invoice_id, paid, params)
     for address, proof in zip(addresses, proofs, strict=True):
         try:
-            signature = binascii.a2b_base64(proof, strict_mode=True)
-        except binascii.Error:
-            raise ValidationError(FieldProblem("proof", "The proof is not base64")) from None
-        if not verify(address, signature, text, params):
+            is_signed = verify_message(address_to_script(address, params), proof, text)
+        except MessageFault as error:
+            raise ValidationError(FieldProblem("proof", str(error))) from None
+        if not is_signed:
             raise PaymentError("wrong-proof", "The proof is not a signature of the message by this address", 409)

@@ -351,8 +351,7 @@ class Engine:
         return result
 
     async def _tell(self, outcome: Outcome) -> None:
-        if outcome.invoices or outcome.events:
-            self._bell.ring()
+        self._bell.ring(topic for invoice in outcome.invoices for topic in (invoice.id, invoice.store_id))
         if outcome.rebroadcast:
             await self._rebroadcast(outcome.rebroadcast)
 

@@ -11,7 +11,7 @@ from gldnode.address import script_to_address
 from gldnode.primitives.hashes import Txid
 from gldnode.primitives.tx import OutPoint, outpoint
 from payments import layout
-from payments.claims import Claim, VerifyMessage, apply_claim, parse_claim
+from payments.claims import Claim, apply_claim, parse_claim
 from payments.errors import FieldProblem, PaymentError, ValidationError, not_found
 from payments.events import EventDraft, EventType
 from payments.explain import explain
@@ -66,10 +66,9 @@ class UnassignedPayment:
 class InvoiceBook(StoreBook):
     """Invoices over the vault."""
 
-    def __init__(self, vault: Vault, rates: Rates, verify: VerifyMessage) -> None:
+    def __init__(self, vault: Vault, rates: Rates) -> None:
         super().__init__(vault)
         self._rates = rates
-        self._verify = verify
 
     @property
     def rates(self) -> Rates:
@@ -110,7 +109,7 @@ class InvoiceBook(StoreBook):
             return Sent(invoice)
 
         sent = await self._vault.database.transact(insert)
-        self._vault.bell.ring()
+        self._vault.bell.ring((store_id,))
         return sent
 
     async def create_btng_invoice(
@@ -144,7 +143,7 @@ class InvoiceBook(StoreBook):
         """The invoice once its revision is not `revision`, or as it is when the time is over."""
         end = asyncio.get_running_loop().time() + timeout_s
         while True:
-            ring = self._vault.bell.next_ring
+            ring = self._vault.bell.next_ring(invoice_id)
             invoice = self.invoice(invoice_id)
             left = end - asyncio.get_running_loop().time()
             if invoice is None or invoice.revision != revision or left <= 0:
@@ -199,7 +198,7 @@ class InvoiceBook(StoreBook):
             return after, result
 
         changed = await self._vault.database.transact(work)
-        self._vault.bell.ring()
+        self._vault.bell.ring((invoice_id, changed[0].store_id))
         return changed
 
     async def set_metadata(self, invoice_id: str, metadata: bytes) -> Invoice:
@@ -250,7 +249,7 @@ class InvoiceBook(StoreBook):
         await self._vault.engine.look_at(txid)
 
         def change(ledger: Ledger, _: Invoice, txn: Txn) -> bool:
-            return apply_claim(txn, ledger, claim, txid, params, self._verify, lambda: self._is_known(txid))
+            return apply_claim(txn, ledger, claim, txid, params, lambda: self._is_known(txid))
 
         return (await self._change(claim.invoice_id, change))[0]
 

@@ -40,6 +40,7 @@ records are msgpack.
 | `x` reader, u64 sequence                   | record Parked: event that was given up                      |
 | `D` reader, u64 descending, delivery       | record DeliveryRow                                          |
 | `X` delivery                               | key of its `D` row                                          |
+| `R` reader, delivery                       | record Redelivery: asked for by hand, to be made            |
 | `g` principal, key                         | record IdempotencyRow                                       |
 | `G` u64 time, principal, key               | empty: idempotency rows by age                              |
 
@@ -58,11 +59,17 @@ __all__ = [
     "SCHEMA_VERSION",
     "ClaimRow",
     "CursorRow",
+    "DeliveryRow",
     "IdempotencyRow",
+    "Lane",
     "Loose",
+    "Parked",
+    "ReaderState",
+    "Redelivery",
     "SafeMode",
     "Tracked",
     "Watch",
+    "callback_reader",
 ]
 
 SCHEMA_VERSION: Final = 1
@@ -132,6 +139,63 @@ class IdempotencyRow(msgspec.Struct, frozen=True, array_like=True):
     invoice_id: str
     answer: bytes
     at: int
+
+
+class ReaderState(msgspec.Struct, frozen=True, array_like=True):
+    """How far an endpoint has come in its store's log."""
+
+    store_id: str
+    position: int
+    """Everything up to here is delivered, held back in a lane, or parked."""
+    failures: int = 0
+    """In a row."""
+    closed_until: int = 0
+    """The circuit: nothing is tried before this time."""
+
+
+class Lane(msgspec.Struct, frozen=True, array_like=True):
+    """One invoice's events at one endpoint, held back behind one that failed."""
+
+    next_seq: int
+    original_id: str
+    """Of the first delivery of that event."""
+    attempts: int
+    next_at: int
+    first_failed_at: int
+
+
+class Parked(msgspec.Struct, frozen=True, array_like=True):
+    """An event that was given up."""
+
+    original_id: str
+    at: int
+    error: str
+
+
+class DeliveryRow(msgspec.Struct, frozen=True, array_like=True):
+    """One attempt."""
+
+    id: str
+    original_id: str
+    seq: int
+    at_ms: int
+    http_code: int = 0
+    """0 when there was no answer."""
+    error: str = ""
+
+
+class Redelivery(msgspec.Struct, frozen=True, array_like=True):
+    seq: int
+    original_id: str
+
+
+def callback_reader(store_id: str) -> str:
+    """The reader that serves the callback URLs of a store's invoices."""
+    return f"callback:{store_id}"
+
+
+def redelivery_key(reader: str, delivery_id: str = "") -> bytes:
+    return b"R" + text(reader) + delivery_id.encode()
 
 
 def store_key(store_id: str) -> bytes:

@@ -1,26 +1,33 @@
 """Waking those who wait for a change, in this process. A hint only: whoever wakes reads the database."""
 
 import asyncio
+from collections.abc import Iterable
+from weakref import WeakValueDictionary
 
 __all__ = ["Bell"]
 
 
 class Bell:
-    """Rings for everybody who waits at that moment."""
+    """Rings for everybody who waits for a topic (a store's id, an invoice's id) at that moment."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
 
-    @property
-    def next_ring(self) -> asyncio.Event:
-        """Set at the next ring. Take it, read, then await it: nothing between is missed."""
-        return self._event
+    def next_ring(self, topic: str) -> asyncio.Event:
+        """Set at the topic's next ring. Take it, read, then await it: nothing between is missed."""
+        event = self._events.get(topic)
+        if event is None:
+            event = self._events[topic] = asyncio.Event()
+        return event
 
-    def ring(self) -> None:
-        event, self._event = self._event, asyncio.Event()
-        event.set()
+    def ring(self, topics: Iterable[str]) -> None:
+        for topic in set(topics):
+            event = self._events.pop(topic, None)
+            if event is not None:
+                event.set()
 
-    async def wait(self, ring: asyncio.Event, timeout_s: float) -> bool:
+    @staticmethod
+    async def wait(ring: asyncio.Event, timeout_s: float) -> bool:
         """Whether it rang in time."""
         try:
             async with asyncio.timeout(timeout_s):

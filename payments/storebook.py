@@ -10,9 +10,9 @@ from gldnode.ports import NodeHost
 from payments import apikeys, layout
 from payments.accounts import Accounts
 from payments.errors import FieldProblem, ValidationError, not_found
-from payments.ids import new_store_id
+from payments.ids import new_short_id, new_store_id
 from payments.invoice import ZeroConf
-from payments.layout import Watch
+from payments.layout import ReaderState, Watch, callback_reader
 from payments.methods import chain_method_id, derived_addresses, parse_chain_method
 from payments.stores import SETTING_NAMES, ApiKey, ChainMethod, Store, StoreSettings
 from payments.vault import Vault
@@ -63,16 +63,26 @@ class StoreBook:
         while not is_valid_seckey(secret):
             secret = entropy.bytes(32)
         store = Store(
-            new_store_id(entropy), self._host.clock.now(), settings, secret, xonly_of(secret), method, owner
+            new_store_id(entropy),
+            self._host.clock.now(),
+            settings,
+            secret,
+            xonly_of(secret),
+            new_short_id(entropy),
+            method,
+            owner,
         )
+        reader = callback_reader(store.id)
 
         def put(txn: Txn) -> None:
             txn.require(layout.store_key(store.id), ABSENT)
             txn.put_json(layout.store_key(store.id), store)
+            txn.put_record(layout.reader_key(reader), ReaderState(store.id, 0))
             _watch_fixed(txn, store, None)
 
         await self._vault.open().transact(put)
         self._stores[store.id] = store
+        self._vault.reader_added(reader)
         return store
 
     async def update_store(self, store_id: str, changes: Mapping[str, object]) -> Store:

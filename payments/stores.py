@@ -120,6 +120,8 @@ class Store(msgspec.Struct, frozen=True, omit_defaults=True):
     """Secret key that signs receipts (BIP 340). Never leaves the database."""
     identity: bytes
     """Its x-only public key."""
+    callback_secret: str
+    """Signs the callbacks of the store's invoices."""
     chain: ChainMethod | None = None
     owner: str = ""
     """User id of the creator; empty for the operator's."""

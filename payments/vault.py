@@ -28,6 +28,8 @@ class Vault:
         self._database: Database | None = None
         self._engine: Engine | None = None
         self._on_open: list[Callable[[], None]] = []
+        self.reader_added: Callable[[str], None] = lambda reader: None
+        """Told of each new reader of the event log; the dispatcher's."""
 
     @property
     def is_open(self) -> bool:
