@@ -1,7 +1,7 @@
 """Getting to the best chain: connecting, disconnecting, reorganising (Core: ActivateBestChain).
 
-A reorganisation becomes visible only when the new branch has proved better, block by block and durably: if
-a block of it fails on the way the coins are put back, and no one has been told of a disconnect that did not happen.
+A reorganisation becomes visible only when the new branch has proved better, block by block and durably: if a block
+of it fails on the way the coins are put back, and no one has been told of a disconnect that did not happen.
 """
 
 from collections import OrderedDict

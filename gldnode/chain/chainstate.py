@@ -650,7 +650,7 @@ def _unless_pruned(entry: BlockEntry, stored: int, read: Callable[[], T]) -> T |
 
 
 def _wipe_for_rebuild(index_kv: KV, coins_kv: KV, *, index: bool, coins: bool) -> None:
-    """Empty what is to be built anew. A crash on the way is seen at the next start, by the flag or the missing tip."""
+    """Empty what is to be built anew. The next start sees a crash on the way: by the flag, or the missing tip."""
     if index:
         flag = WriteBatch()
         flag.put(REINDEX_KEY, b"1")
