@@ -70,6 +70,7 @@ class Engine:
         self._bell = bell
         self._inbox: list[Hint] = []
         self._inbox_filled = asyncio.Event()
+        self._taking = 0
         self._rules = LedgerRules(host.params.coinbase_maturity, self.payment_fee, host.chain.coin)
         cursor = read_cursor(database.reader())
         if cursor is None:
@@ -81,6 +82,11 @@ class Engine:
     @property
     def cursor(self) -> Cursor:
         return self._cursor
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing that came from the mempool waits to be looked at."""
+        return not self._inbox and not self._taking
 
     @property
     def rules(self) -> LedgerRules:
@@ -197,7 +203,9 @@ class Engine:
                     await self._inbox_filled.wait()
                     self._inbox_filled.clear()
                     hints, self._inbox = self._inbox, []
+                    self._taking = len(hints)
                     await self.take_hints(hints)
+                    self._taking = 0
         finally:
             queue.close()
 

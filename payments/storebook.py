@@ -9,6 +9,7 @@ from gldnode.crypto.secp256k1 import is_valid_seckey, xonly_of
 from gldnode.ports import NodeHost
 from payments import apikeys, layout
 from payments.accounts import Accounts
+from payments.engine import Engine
 from payments.errors import FieldProblem, ValidationError, not_found
 from payments.ids import new_short_id, new_store_id
 from payments.invoice import ZeroConf
@@ -34,6 +35,11 @@ class StoreBook:
     @property
     def _host(self) -> NodeHost:
         return self._vault.host
+
+    @property
+    def engine(self) -> Engine:
+        """What follows the node. Raises PaymentError before the first store."""
+        return self._vault.engine
 
     @property
     def unit(self) -> str:
