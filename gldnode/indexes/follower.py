@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from gldnode.chain.options import BlockUnavailable
 from gldnode.events import UnknownCursor
 from gldnode.indexes.base import Index
 from gldnode.ports import NodeHost
@@ -68,6 +69,8 @@ class IndexFollower:
                     f"it stands at block {index.best.hash[::-1].hex()}, which the node does not know (yet). "
                     f"If this goes on, remove the folder indexes/{index.folder} to build it anew"
                 )
+            except BlockUnavailable as error:
+                problem = f"{error}; -reindex fetches it again, or remove the option"
             except DatabaseCorrupt:
                 raise
             except StorageError as error:

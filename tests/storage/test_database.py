@@ -1,6 +1,9 @@
 """Transactions: one after another, durable when they return, all of a group or none of it."""
 
 import asyncio
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -387,6 +390,48 @@ async def test_power_cut_loses_nothing_that_returned(cut: int) -> None:
     assert isinstance(caught.value.__cause__, PowerCut)
     for survivor in kv.survivors():
         assert int(survivor.content().get(b"count", b"0")) == returned == cut - 1
+
+
+KILLED = """
+    import asyncio, sys
+    from pathlib import Path
+    from storage.database import Database
+    from storage.leveldb import LevelKV
+
+    def add_one(txn):
+        count = int(txn.get(b"count") or b"0") + 1
+        txn.put(b"count", b"%d" % count)
+        txn.put(b"row/%d" % count, b"x" * 500)
+        return count
+
+    async def client(database):
+        while True:
+            print(await database.transact(add_one), flush=True)
+
+    async def main():
+        database = Database(LevelKV.open(Path(sys.argv[1])))
+        await asyncio.gather(*(client(database) for _ in range(8)))
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("round_number", range(campaign(1, 30)))
+def test_killed_process_has_kept_what_it_told(tmp_path: Path, round_number: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    told = [int(process.stdout.readline()) for _ in range(200 + 37 * round_number)]
+    process.kill()
+    told += [int(line) for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+    process.stdout.close()
+    process.wait()
+    kv = LevelKV.open(tmp_path)
+    kept = int(kv.get(b"count") or b"0")
+    assert kept >= max(told)
+    assert sum(1 for _ in kv.iterate(prefix=b"row/")) == kept  # each transaction whole or not at all
+    kv.close()
 
 
 async def test_transactions_on_disk_survive_reopening(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def test_recovery_waits_for_readers_of_other_threads(tmp_path: Path) -> None:
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for number in range(8):
+    for number in range(5):
         kv._undo = {}  # as after a failed write
         kv.write(batch_of(n=b"%d" % number), sync=False)
     stop.set()
