@@ -3,7 +3,6 @@
 The composition root calls `build_sites` once, then `await sites.start()` and, at the end, `await sites.stop()`.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -117,7 +116,7 @@ def build_sites(
     payments = payment_tables() if with_payments else []
     default = _make_app(context, [*system_tables(with_node=True), *payments], with_payments)
     for method, path in (("*", "/"), ("*", "/wallet/{name:.*}")):
-        default.router.add_route(method, path, _bounded(rpc, context))
+        default.router.add_route(method, path, rpc)  # it bounds the body itself, behind the password
     default.router.add_routes(node_routes)
     public = None
     if with_payments and options.public_binds:
@@ -151,20 +150,6 @@ def _node_version() -> str:
         return version("gldnode")
     except PackageNotFoundError:  # run from a tree that is not installed
         return "0"
-
-
-def _bounded(rpc: NodeHandler, context: ApiContext) -> NodeHandler:
-    """`rpc` with the body read before it, within the time limit."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        try:
-            async with asyncio.timeout(context.limits.body_timeout_s):
-                await request.read()
-        except TimeoutError as error:
-            raise web.HTTPRequestTimeout from error
-        return await rpc(request)
-
-    return handle
 
 
 def _addresses(runner: LimitedRunner) -> Sequence[tuple[str, int]]:
