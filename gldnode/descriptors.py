@@ -135,6 +135,10 @@ class Descriptor:
         """Scripts and keys at `index`. Raises DescriptorError where a private key is missing."""
         return expand(self.root, index)
 
+    def at(self, index: int) -> "Descriptor":
+        """The descriptor of this index alone, its keys derived and with their origins (Core: InferDescriptor)."""
+        return Descriptor(map_keys(self.root, lambda key: key.at(index)), self.params)
+
     def addresses(self, index: int = 0) -> list[str]:
         found = (script_to_address(script, self.params) for script in self.expand(index).scripts)
         return [address for address in found if address is not None]

@@ -113,6 +113,12 @@ class KeyExpr:
         fingerprint, path = self.origin or (self.extended.fingerprint, ())
         return DerivedKey(key.pubkey, fingerprint, path + steps, key.secret if key.is_private else None)
 
+    def at(self, index: int) -> "KeyExpr":
+        """The bare public key at `index`, with its origin. Raises DescriptorError as `derive` does."""
+        key = self.derive(index)
+        origin = (key.fingerprint, key.path) if self.extended is not None or self.origin else None
+        return KeyExpr(self.use, origin, pubkey=key.pubkey)
+
     def to_public(self) -> "KeyExpr":
         """The same without private key; hardened steps stay and then need it."""
         if not self.is_private:

@@ -1,12 +1,31 @@
 """All RPC methods of this node, gathered from the modules that declare them."""
 
 from gldnode.params import ChainParams
-from gldnode.rpc import blocks, broadcast, chain, coins, control, mempool, mining, proofs, stats, transactions
+from gldnode.rpc import (
+    addresses,
+    blocks,
+    broadcast,
+    chain,
+    coins,
+    control,
+    mempool,
+    mining,
+    proofs,
+    signing,
+    stats,
+    transactions,
+    wallet_addresses,
+    wallet_admin,
+    wallet_coins,
+    wallet_history,
+    wallet_send,
+)
 from gldnode.rpc.registry import MethodGroup, Registry
 
 __all__ = ["build_registry", "full_registry"]
 
 _NODE: tuple[MethodGroup, ...] = (
+    addresses.methods,
     blocks.methods,
     broadcast.methods,
     chain.methods,
@@ -15,11 +34,18 @@ _NODE: tuple[MethodGroup, ...] = (
     mempool.methods,
     mining.methods,
     proofs.methods,
+    signing.methods,
     stats.methods,
     transactions.methods,
 )
 _REGTEST: tuple[MethodGroup, ...] = (control.test_methods, mining.test_methods)
-_WALLET: tuple[MethodGroup, ...] = ()
+_WALLET: tuple[MethodGroup, ...] = (
+    wallet_addresses.methods,
+    wallet_admin.methods,
+    wallet_coins.methods,
+    wallet_history.methods,
+    wallet_send.methods,
+)
 
 
 def build_registry(params: ChainParams, *, with_wallet: bool) -> Registry:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -10,6 +11,7 @@ import msgspec
 
 from gldnode.errors import NodeError
 from gldnode.ports import NodeHost
+from gldnode.wallet.backup import read_backup
 from gldnode.wallet.errors import WalletError, WalletFault
 from gldnode.wallet.wallet import Wallet
 from storage.database import Database
@@ -178,6 +180,26 @@ class WalletManager:
             self._begin(wallet)
             self._note_setting(name, load_on_startup)
             return wallet
+
+    async def restore(self, name: str, backup: Path, *, load_on_startup: bool | None = None) -> Wallet:
+        """A wallet of this name out of a backup file, loaded. Raises WalletError."""
+        async with self._busy:
+            folder = self._folder(name)
+            if name in self._wallets or folder.exists():
+                raise WalletError(
+                    WalletFault.ALREADY_EXISTS,
+                    f"Failed to create database path '{folder}'. Database already exists.",
+                )
+            self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            database = self._open(folder)
+            try:
+                await asyncio.to_thread(read_backup, backup, database.kv)
+                database.close()
+            except BaseException:
+                database.close()
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        return await self.load(name, load_on_startup=load_on_startup)
 
     def _open(self, folder: Path) -> Database:
         try:

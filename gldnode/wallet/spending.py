@@ -10,6 +10,7 @@ from gldnode.primitives.hashes import hash160
 from gldnode.primitives.tx import OutPoint, Tx, TxOut
 from gldnode.wallet.builder import Built, Recipient, SpendableCoin, Terms, build
 from gldnode.wallet.errors import WalletError, WalletFault
+from gldnode.wallet.fees import feerate_fee
 from gldnode.wallet.layout import TxRecord
 from gldnode.wallet.signing import SigningKeys, sign_transaction
 from gldnode.wallet.sizes import input_weight
@@ -18,9 +19,13 @@ from gldnode.wallet.wallet import Wallet
 __all__ = [
     "SpendOptions",
     "WalletCoin",
+    "coin_of",
     "commit",
     "create_transaction",
+    "fund",
     "list_coins",
+    "pay",
+    "pay_all",
     "sign_with_wallet",
     "signing_keys",
 ]
@@ -68,7 +73,12 @@ class SpendOptions:
 
 
 def list_coins(
-    wallet: Wallet, *, min_depth: int = 0, max_depth: int = 9_999_999, unsafe: bool = False
+    wallet: Wallet,
+    *,
+    min_depth: int = 0,
+    max_depth: int = 9_999_999,
+    unsafe: bool = False,
+    include_immature: bool = False,
 ) -> list[WalletCoin]:
     """Unspent, mature coins that are not locked (Core: AvailableCoins)."""
     ledger = wallet.ledger
@@ -80,7 +90,7 @@ def list_coins(
             continue
         if depth == 0 and wtx.txid not in ledger.in_mempool:
             continue
-        if wtx.tx.is_coinbase and ledger.blocks_to_maturity(wtx) > 0:
+        if wtx.tx.is_coinbase and not include_immature and ledger.blocks_to_maturity(wtx) > 0:
             continue
         if wtx.txid not in trusted:
             safe = ledger.is_trusted(wtx)
@@ -284,16 +294,78 @@ async def commit(wallet: Wallet, tx: Tx, options: SpendOptions, *, replaces: byt
     await wallet.save()
 
 
-async def pay(wallet: Wallet, recipients: Sequence[Recipient], options: SpendOptions) -> Built:
-    """Build, sign, record and send. Raises WalletError."""
+async def pay(
+    wallet: Wallet, recipients: Sequence[Recipient], options: SpendOptions, *, broadcast: bool = True
+) -> Built:
+    """Build, sign, record and send; without `broadcast` neither record nor send. Raises WalletError."""
     async with wallet.lock:
         wallet.require_unlocked()
-        built = create_transaction(wallet, recipients, options)
-        tx, errors = sign_with_wallet(wallet, built.tx, built.spent)
-        if errors:
-            raise WalletError(WalletFault.WALLET, "Signing transaction failed")
+        return await _sign_and_commit(wallet, create_transaction(wallet, recipients, options), options, broadcast)
+
+
+async def _sign_and_commit(wallet: Wallet, built: Built, options: SpendOptions, broadcast: bool) -> Built:
+    tx, errors = sign_with_wallet(wallet, built.tx, built.spent)
+    if errors:
+        raise WalletError(WalletFault.WALLET, "Signing transaction failed")
+    if broadcast:
         await commit(wallet, tx, options)
-        return Built(tx, built.spent, built.fee, built.change_position)
+    return Built(tx, built.spent, built.fee, built.change_position)
+
+
+async def fund(
+    wallet: Wallet, recipients: Sequence[Recipient], options: SpendOptions, *, lock: bool = False
+) -> Built:
+    """Choose inputs and change and sign nothing (Core: FundTransaction). Raises WalletError(WALLET)."""
+    async with wallet.lock:
+        try:
+            built = create_transaction(wallet, recipients, options)
+        except WalletError as error:
+            raise WalletError(WalletFault.WALLET, error.message) from None
+        if built.change_position is not None and options.change_script is None:
+            found = wallet.ledger.keychain_of(built.tx.outputs[built.change_position].script_pubkey)
+            if found is not None:
+                wallet.ledger.use_index(*found)
+        if lock:
+            for txin in built.tx.inputs:
+                wallet.ledger.lock_coin(txin.prevout, persistent=False)
+        await wallet.save()
+        return built
+
+
+async def pay_all(
+    wallet: Wallet,
+    fixed: Sequence[Recipient],
+    scripts: Sequence[bytes],
+    inputs: Sequence[OutPoint] | None,
+    options: SpendOptions,
+    *,
+    broadcast: bool = True,
+) -> Built:
+    """Spend all coins (or exactly `inputs`): `fixed` get their amounts, `scripts` share the rest."""
+    async with wallet.lock:
+        wallet.require_unlocked()
+        options.inputs = inputs if inputs is not None else [coin.prevout for coin in list_coins(wallet)]
+        coins = _preset(wallet, options)
+        feerate = feerate_for(wallet, options)
+        if inputs is None:  # coins that cost more than they bring stay
+            coins = [coin for coin in coins if coin.output.amount > feerate_fee(feerate, -(-coin.weight // 4))]
+        if not coins:
+            raise WalletError(
+                WalletFault.INSUFFICIENT_FUNDS,
+                "Total value of UTXO pool too low to pay for transaction. Try using lower feerate or excluding "
+                "uneconomic UTXOs with 'send_max' option.",
+            )
+        options.inputs = [coin.prevout for coin in coins]
+        options.add_inputs = False
+        rest = sum(coin.output.amount for coin in coins) - sum(recipient.amount for recipient in fixed)
+        if rest <= 0:
+            raise WalletError(
+                WalletFault.INSUFFICIENT_FUNDS, "Assigned more value to outputs than available funds."
+            )
+        share, extra = divmod(rest, len(scripts))
+        open_ended = [Recipient(s, share + (extra if i == 0 else 0), True) for i, s in enumerate(scripts)]
+        built = create_transaction(wallet, [*fixed, *open_ended], options)
+        return await _sign_and_commit(wallet, built, options, broadcast)
 
 
 def coin_of(wallet: Wallet, prevout: OutPoint) -> Coin | None:

@@ -32,8 +32,8 @@ class HostNode(Node):
         return database
 
     async def mine(self, count: int, script: bytes = ANYONE) -> list[BlockHash]:
-        """Mine from the mempool, a second later than before: no block is like one that was left."""
-        self.clock.set_mock_time(self.clock.now() + 1)
+        """Mine from the mempool, some minutes later than before: no block is like one that was left."""
+        self.clock.set_mock_time(self.clock.now() + 600)
         return await self.run_in_validation(
             lambda: generate_blocks(self.chainstate, self.pool, self.clock, count, script)
         )
