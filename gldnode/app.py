@@ -39,6 +39,7 @@ from gldnode.process import FolderLock, StartupError
 from gldnode.rpc.auth import RpcAuth, cookie_path, remove_cookie, write_cookie
 from gldnode.rpc.context import Services
 from gldnode.rpc.methods import build_registry
+from gldnode.rpc.registry import MethodGroup, Registry
 from gldnode.rpc.server import RpcHttp, ServerState
 from gldnode.settings import chain_options, mempool_options
 from gldnode.wallet.manager import WalletManager
@@ -75,6 +76,7 @@ class Daemon:
         log_file = config.get_path("debuglogfile", "debug.log")
         self.state = ServerState(self.clock.monotonic(), log_path=str(log_file or ""))
         self.sites: Sites | None = None
+        self.registry: Registry | None = None
         self._undo: list[tuple[str, Callable[[], Awaitable[None]]]] = []
 
     async def run(self) -> int:
@@ -132,9 +134,10 @@ class Daemon:
                 remove_cookie(cookie, password)
 
             self._undo.append(("the cookie", forget_cookie))
+        self.registry = build_registry(self.params, with_wallet=not self.config.get_bool("disablewallet"))
         rpc = RpcHttp(
             self.node,
-            build_registry(self.params, with_wallet=not self.config.get_bool("disablewallet")),
+            self.registry,
             self.services,
             auth,
             self.state,
@@ -192,7 +195,12 @@ class Daemon:
                 raise StartupError(f"The plug-in {entry.name} cannot be loaded: {error}") from error
             await plugin.start(self.node)
             self._undo.append((f"plug-in {plugin.name}", plugin.stop))
+            methods: MethodGroup | None = getattr(plugin, "rpc_methods", None)
+            if methods is not None and self.registry is not None:
+                self.registry.add(methods)
             service: Any = getattr(plugin, "service", None)
+            if service is not None:
+                self.services.add(service)
             if service is not None and self.sites is not None:
                 self.sites.attach_service(service)
 
