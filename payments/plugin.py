@@ -3,6 +3,7 @@
 import logging
 from typing import Final
 
+from gldnode.errors import NodeError
 from gldnode.ports import NodeHost
 from payments.outgoing import AddressGuard, OutgoingClient
 from payments.rates import MAX_AGE_S, Rates, parse_sources
@@ -32,16 +33,15 @@ class PaymentsPlugin:
         return self._service
 
     async def start(self, host: NodeHost) -> None:
-        """Open the payments and follow the chain. Raises ValueError for a wrong setting."""
-        client = OutgoingClient(AddressGuard.from_host(host), USER_AGENT)
+        """Open the payments and follow the chain. Raises NodeError for a wrong setting."""
+        try:
+            client = OutgoingClient(AddressGuard.from_host(host), USER_AGENT)
+            sources = parse_sources(host.options("rate"), host.params.unit)
+        except ValueError as error:
+            raise NodeError(str(error)) from error
         max_age = host.option("ratemaxage")
-        rates = Rates(
-            parse_sources(host.options("rate"), host.params.unit),
-            client.get_json,
-            host.clock,
-            host.params.unit,
-            int(max_age) if max_age and max_age.isdecimal() else MAX_AGE_S,
-        )
+        age_limit_s = int(max_age) if max_age and max_age.isdecimal() else MAX_AGE_S
+        rates = Rates(sources, client.get_json, host.clock, host.params.unit, age_limit_s)
         self._service = PaymentService(Vault(host), rates, client)
         self._service.start()
         if rates.needs_network:
