@@ -186,7 +186,9 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         """),
     "Payments": _group("""
         payments  Run the payment server (default: 1)
-        paymentsconcurrency=n  Webhook deliveries at a time
+        allowoutgoing=cidr  Addresses that webhooks and rate sources may reach although they are not public
+        rate=pair=source  Rate of the coin: a number, an https address with #path, or rule:expression
+        ratemaxage=n  Seconds after which a fetched rate is not used any more (default: 900)
         webhookallow=net  Private networks that webhooks may reach
         """),
     "Chain": _group("""
