@@ -129,6 +129,8 @@ def build_sites(
 
 def _make_app(context: ApiContext, tables: Sequence[RouteTable], with_payments: bool) -> web.Application:
     app = web.Application(client_max_size=_MAX_RPC_BYTES)
+    for method, path in GONE if with_payments else ():  # before the routes whose patterns would take them
+        app.router.add_route(method, path, gone)
     for table in tables:
         for route in table:
             handler = aiohttp_handler(route, context, admit)
@@ -140,8 +142,6 @@ def _make_app(context: ApiContext, tables: Sequence[RouteTable], with_payments: 
 
     app.router.add_get("/api/docs.json", docs_json)
     app.router.add_routes(page_routes(context, document, with_payments))
-    for method, path in GONE if with_payments else ():
-        app.router.add_route(method, path, gone)
     return app
 
 

@@ -87,7 +87,7 @@ def flag(raw: Given | None, path: str) -> bool | None:
 
 
 def json_object(raw: Given | None, path: str) -> bytes | None:
-    """The text of a JSON object, None where it was left out or null. Raises ApiError 422."""
+    """The text of a JSON object as it was sent, None where it was left out or null. Raises ApiError 422."""
     if is_null(raw):
         return None
     assert isinstance(raw, Raw)
@@ -95,6 +95,7 @@ def json_object(raw: Given | None, path: str) -> bytes | None:
     if not token.startswith(b"{"):
         raise Invalid(path, "Expected an object.")
     try:
-        return msgspec.json.encode(msgspec.json.decode(token))
+        msgspec.json.decode(token)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Invalid(path, f"Not an object that can be kept: {error}") from error
+    return token

@@ -38,8 +38,11 @@ class Greenfield:
             url += "?" + urlencode(query, doseq=True)
         answer = await self.browser.send(method, url, body, raw=raw, headers=headers)
         if answer.text and answer.headers.get("Content-Type", "").startswith("application/json"):
-            errors = schema_errors(f"{method} {prefix}{template}", answer.status, answer.json)
-            assert errors == [], f"{operation} {answer.status}: {errors}\n{answer.text}"
+            if answer.status < 300:
+                errors = schema_errors(f"{method} {prefix}{template}", answer.status, answer.json)
+                assert errors == [], f"{operation} {answer.status}: {errors}\n{answer.text}"
+            else:
+                check_error(answer)
         return answer
 
     async def call(self, operation: str, body: Any = None, *, expect: int = 200, **options: Any) -> Any:
@@ -47,3 +50,13 @@ class Greenfield:
         answer = await self.answer(operation, body, **options)
         assert answer.status == expect, f"{operation}: {answer.status} {answer.text}"
         return answer.json if answer.text else None
+
+
+def check_error(answer: Answer) -> None:
+    """Greenfield's error shapes: an array for 422, an object for the rest, never our own fault."""
+    assert answer.status != 500, answer.text
+    if answer.status == 422:
+        assert answer.json, answer.text
+        assert all(issue.keys() == {"path", "message"} for issue in answer.json), answer.text
+    else:
+        assert answer.json.keys() >= {"code", "message"}, answer.text
