@@ -31,6 +31,7 @@ from gldnode.indexes import (
     open_index,
 )
 from gldnode.log import LogOptions, LogSetup, mask_setting, setup_logging
+from gldnode.networking import Networking
 from gldnode.node import Node
 from gldnode.notify import Notifier
 from gldnode.params import NETWORKS, ChainParams
@@ -118,6 +119,7 @@ class Daemon:
         self._stage("Starting payments…")
         await self._start_plugins()
         self._load_mempool()
+        await self._start_networking()
         self.state.warmup = None
         self._announce()
         process.signal_ready()
@@ -203,6 +205,18 @@ class Daemon:
                 self.services.add(service)
             if service is not None and self.sites is not None:
                 self.sites.attach_service(service)
+
+    async def _start_networking(self) -> None:
+        self._stage("Starting network threads…")
+        try:
+            networking = await Networking.start(self.node, self.config)
+        except OSError as error:
+            raise StartupError(
+                f"Unable to bind to the peer-to-peer port on this computer: {error.strerror or error}. "
+                "Another node may be running: choose another -port or -bind, or -listen=0."
+            ) from error
+        self.services.add(networking)
+        self._undo.append(("the peers", networking.stop))
 
     def _stage(self, text: str) -> None:
         log.info("init message: %s", text)

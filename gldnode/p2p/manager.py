@@ -35,6 +35,9 @@ CONNECT_TIMEOUT_S: Final = 5
 RETRY_MANUAL_S: Final = 60
 DUMP_PEERS_S: Final = 15 * 60
 DNS_SEED_WAIT_S: Final = 11
+UPLOAD_WINDOW_S: Final = 86_400
+TIME_WARNING_S: Final = 70 * 60
+TIME_WARNING_PEERS: Final = 5
 MAX_WRITE_BUFFER: Final = 5_000_000
 
 
@@ -75,6 +78,8 @@ class P2POptions:
     max_upload_bytes: int = 0
     """`-maxuploadtarget` a day, 0: no limit."""
     proxies: dict[Network, Dialer] = field(default_factory=dict)
+    proxy_name: str = ""
+    """host:port of `-proxy`, for `getnetworkinfo`."""
 
 
 @dataclass(slots=True)
@@ -133,6 +138,7 @@ class PeerManager:
         processing.known_addresses = lambda count, percent: addresses.sample(count, percent, clock.now())
         processing.learned_addresses = self._learned
         processing.own_address = self._own_address
+        processing.may_serve_history = lambda: not self.upload_target_reached
 
     # -- life --
 
@@ -214,9 +220,53 @@ class PeerManager:
                 connection.peer.disconnect("banned")
                 connection.writer.close()
 
-    async def try_once(self, target: str, kind: ConnectionType = ConnectionType.MANUAL) -> bool:
+    async def try_once(
+        self, target: str, kind: ConnectionType = ConnectionType.MANUAL, *, use_v2: bool | None = None
+    ) -> bool:
         """Connect to `host[:port]` now; whether the connection was made."""
-        return await self._dial_name(target, kind)
+        return await self._dial_name(target, kind, use_v2=use_v2 is not False)
+
+    def last_useful(self, peer_id: int) -> tuple[int, int]:
+        """When the peer last gave us a new block and a new transaction, Unix seconds; 0 for never."""
+        connection = self._connections.get(peer_id)
+        return (connection.last_block_at, connection.last_tx_at) if connection else (0, 0)
+
+    def warnings(self) -> list[str]:
+        """What the operator should know about the connections."""
+        offsets = sorted(peer.time_offset for peer in self.peers() if peer.is_established and not peer.is_inbound)
+        if len(offsets) >= TIME_WARNING_PEERS and abs(offsets[len(offsets) // 2]) > TIME_WARNING_S:
+            return [
+                "Please check that your computer's date and time are correct! "
+                "If your clock is wrong, the node will not work properly."
+            ]
+        return []
+
+    # -- upload target --
+
+    def _upload(self) -> tuple[int, int]:
+        """(start of the present day of counting, bytes sent since)."""
+        now = self._clock.now()
+        start, sent_before = self._upload_window
+        if not start or now - start >= UPLOAD_WINDOW_S:
+            start, sent_before = now, self.total_sent
+            self._upload_window = (start, sent_before)
+        return start, self.total_sent - sent_before
+
+    @property
+    def upload_bytes_left(self) -> int:
+        if not self.options.max_upload_bytes:
+            return 0
+        return max(0, self.options.max_upload_bytes - self._upload()[1])
+
+    @property
+    def upload_target_reached(self) -> bool:
+        return bool(self.options.max_upload_bytes) and not self.upload_bytes_left
+
+    @property
+    def upload_seconds_left(self) -> int:
+        if not self.options.max_upload_bytes:
+            return 0
+        return self._upload()[0] + UPLOAD_WINDOW_S - self._clock.now()
 
     # -- inbound --
 
@@ -321,7 +371,7 @@ class PeerManager:
         connection = _Connection(peer, writer, asyncio.current_task())
         self._connections[peer_id] = connection
         try:
-            await self._work(lambda: self.processing.connected(peer))
+            await self.work(lambda: self.processing.connected(peer))
             while peer.disconnect_reason is None and not self._stopping:
                 data = await reader.read(READ_SIZE)
                 if not data:
@@ -334,7 +384,7 @@ class PeerManager:
             self._connections.pop(peer_id, None)
             peer.closed()
             if not self._stopping:
-                await asyncio.shield(asyncio.ensure_future(self._work(lambda: self.processing.disconnected(peer))))
+                await asyncio.shield(asyncio.ensure_future(self.work(lambda: self.processing.disconnected(peer))))
             writer.close()
             self._log(f"disconnected peer={peer_id}: {peer.disconnect_reason or 'closed by the other side'}")
         return peer
@@ -343,7 +393,7 @@ class PeerManager:
         peer = connection.peer
         was_established = peer.is_established
         height, sequence = self.processing.chain.tip.height, self.processing.mempool.sequence
-        await self._work(lambda: self.processing.receive(peer, data))
+        await self.work(lambda: self.processing.receive(peer, data))
         now = self._clock.now()
         if self.processing.chain.tip.height != height:
             connection.last_block_at = now
@@ -352,7 +402,17 @@ class PeerManager:
         if peer.is_established and not was_established and not peer.is_inbound:
             self.addresses.succeeded(peer.address, now)
 
-    async def _work(self, work: Callable[[], None]) -> None:
+    def background(self, work: Callable[[], None]) -> None:
+        """Do a piece of work in the validation thread some time soon."""
+
+        async def later() -> bool:
+            with contextlib.suppress(Exception):  # the node is stopping, or says itself what failed
+                await self.work(work)
+            return True
+
+        self._dial_task(later())
+
+    async def work(self, work: Callable[[], None]) -> None:
         """Do a piece of work in the validation thread, then send what it left to send."""
 
         def job() -> tuple[list[tuple[int, bytes]], list[tuple[int, str]]]:
@@ -387,7 +447,7 @@ class PeerManager:
             for connection in self._connections.values():
                 connection.peer.socket_backlog = connection.writer.transport.get_write_buffer_size()
             self.local.height = self.processing.chain.tip.height
-            await self._work(self.processing.tick)
+            await self.work(self.processing.tick)
 
     async def _housekeeping(self) -> None:
         while True:
@@ -427,7 +487,7 @@ class PeerManager:
             if self._clock.monotonic() < self._retry_at.get(target, 0):
                 continue
             self._retry_at[target] = self._clock.monotonic() + RETRY_MANUAL_S
-            self._background(self._dial_name(target, ConnectionType.MANUAL))
+            self._dial_task(self._dial_name(target, ConnectionType.MANUAL))
 
     async def _fill_slots(self) -> None:
         kinds = [connection.peer.kind for connection in self._connections.values()]
@@ -458,13 +518,13 @@ class PeerManager:
             if address in self.local_addresses or not self._can_reach(address):
                 continue
             self.addresses.attempted(address, now, failed=True)
-            self._background(self._dial(address.host, address.port, name, address, kind))
+            self._dial_task(self._dial(address.host, address.port, name, address, kind))
             return
 
     def _can_reach(self, address: NetAddress) -> bool:
         return address.network in {Network.IPV4, Network.IPV6} or address.network in self.options.proxies
 
-    def _background(self, work: Coroutine[Any, Any, bool]) -> None:
+    def _dial_task(self, work: Coroutine[Any, Any, bool]) -> None:
         task = asyncio.create_task(work, name="p2p-dial")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -479,7 +539,7 @@ class PeerManager:
             return host, int(port)
         return target, self.params.p2p_port
 
-    async def _dial_name(self, target: str, kind: ConnectionType) -> bool:
+    async def _dial_name(self, target: str, kind: ConnectionType, *, use_v2: bool = True) -> bool:
         try:
             host, port = self.split_target(target)
         except ValueError:
@@ -495,7 +555,7 @@ class PeerManager:
                 return False
         if kind is not ConnectionType.MANUAL and self.bans.is_banned(address, self._clock.now()):
             return False
-        return await self._dial(address.host, port, target, address, kind)
+        return await self._dial(address.host, port, target, address, kind, use_v2=use_v2)
 
     async def _dial(
         self, host: str, port: int, name: str, address: NetAddress, kind: ConnectionType, *, use_v2: bool = True
@@ -518,14 +578,14 @@ class PeerManager:
                 return await self._dial(host, port, name, address, kind, use_v2=False)
             return True
 
-        self._background(serve())
+        self._dial_task(serve())
         return True
 
     async def _learn_from_seeds(self) -> None:
         """Names of the DNS seeds and `-seednode`s, when too little is known."""
         if len(self.addresses) < 1000 or not self.options.dns_seed:
             for target in self.options.seed_nodes:
-                self._background(self._dial_name(target, ConnectionType.ADDR_FETCH))
+                self._dial_task(self._dial_name(target, ConnectionType.ADDR_FETCH))
         if not self.options.dns_seed or not self.params.dns_seeds:
             return
         if len(self.addresses):

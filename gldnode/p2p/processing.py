@@ -56,6 +56,8 @@ MAX_OUTPUT: Final = 1_000_000
 PRUNED_SERVE_DEPTH: Final = 288
 HIGH_BANDWIDTH_PEERS: Final = 3
 MAX_GETDATA: Final = 50_000
+HISTORY_S: Final = 7 * 86_400
+"""A block older than this is history, which `-maxuploadtarget` may forbid to serve."""
 
 
 class FilterSource(Protocol):
@@ -96,6 +98,8 @@ class Processing:
         self.known_addresses: Callable[[int, int], list[TimedAddress]] = lambda count, percent: []
         self.learned_addresses: Callable[[list[TimedAddress], NetAddress], None] = lambda found, source: None
         self.own_address: Callable[[], TimedAddress | None] = lambda: None
+        self.may_serve_history: Callable[[], bool] = lambda: True
+        """False once `-maxuploadtarget` is used up: then only recent blocks go out."""
         self._compact_source: list[int] = []
         self._fresh: list[BlockEntry] = []
         self._recent_block: Block | None = None
@@ -360,6 +364,10 @@ class Processing:
         entry = self.chain.entry(item.hash)
         if entry is None or not self._may_serve(state, entry):
             return False
+        historical = self.chain.best_header.time - entry.time > HISTORY_S
+        if historical and not self.may_serve_history() and not state.peer.permissions & Permission.DOWNLOAD:
+            state.peer.disconnect("historical block serving limit reached")
+            return True
         raw = self.chain.read_block_bytes(entry.hash)
         if raw is None:
             return False
