@@ -46,6 +46,7 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         loadblock=file  Import blocks from a blk file at start; may be given several times
         maxmempool=n  Keep the transaction memory pool below n megabytes (default: 300)
         maxorphantx=n  Keep at most n unconnectable transactions (default: 100)
+        maxtipage=n  Seconds after which the newest block is too old to rely on (default: a day; none on regtest)
         mempoolexpiry=n  Do not keep transactions longer than n hours (default: 336)
         minimumchainwork=hex  Minimum work of a chain to follow
         par=n  Threads for signature checks (0 = automatic, default: 0)
@@ -189,7 +190,6 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         allowoutgoing=cidr  Addresses that webhooks and rate sources may reach although they are not public
         rate=pair=source  Rate of the coin: a number, an https address with #path, or rule:expression
         ratemaxage=n  Seconds after which a fetched rate is not used any more (default: 900)
-        webhookallow=net  Private networks that webhooks may reach
         """),
     "Chain": _group("""
         btc-regtest  Use Bitcoin's regtest network
