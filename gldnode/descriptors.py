@@ -13,6 +13,7 @@ from gldnode.descriptor_tree import Expansion, Node, TaprootTree, expand, map_ke
 from gldnode.errors import DecodeError
 from gldnode.keyexpr import DerivedKey, DescriptorError, KeyExpr
 from gldnode.params import ChainParams
+from gldnode.script.templates import ScriptKind, solve
 
 __all__ = [
     "DerivedKey",
@@ -171,5 +172,9 @@ def infer_descriptor(script: bytes, params: ChainParams) -> str:
             return parse_descriptor(f"rawtr({script[2:].hex()})", params).to_text()
         except DecodeError:
             pass
+    kind, data = solve(script)
+    if kind is ScriptKind.MULTISIG and all(key[0] in (2, 3, 4) for key in data[1:-1]):
+        keys = ",".join(key.hex() for key in data[1:-1])
+        return add_checksum(f"multi({data[0][0]},{keys})")
     address = script_to_address(script, params)
     return add_checksum(f"addr({address})" if address is not None else f"raw({script.hex()})")

@@ -15,7 +15,16 @@ from gldnode.rpc.params import block_hash, boolean, num, verbosity
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import difficulty_number, display, header_json, target_hex, tx_json
 
-__all__ = ["block_bytes", "block_json", "confirmations_of", "known_entry", "methods", "read_block", "read_undo"]
+__all__ = [
+    "block_bytes",
+    "block_json",
+    "coinbase_json",
+    "confirmations_of",
+    "known_entry",
+    "methods",
+    "read_block",
+    "read_undo",
+]
 
 methods = MethodGroup("Blockchain")
 
@@ -75,7 +84,8 @@ def _next_hash(chainstate: Chainstate, entry: BlockEntry) -> bytes | None:
     return None if following is None else following.hash
 
 
-def _coinbase_json(tx: Tx) -> dict[str, Any]:
+def coinbase_json(tx: Tx) -> dict[str, Any]:
+    """The parts of a coinbase that miners write (Core 31: coinbase_tx)."""
     txin = tx.inputs[0]
     out: dict[str, Any] = {
         "version": tx.version & 0xFFFFFFFF,
@@ -96,7 +106,7 @@ def block_json(ctx: RpcContext, entry: BlockEntry, block: Block, detail: int) ->
     out["strippedsize"] = block.base_size
     out["size"] = block.total_size
     out["weight"] = block.weight
-    out["coinbase_tx"] = _coinbase_json(block.txs[0])
+    out["coinbase_tx"] = coinbase_json(block.txs[0])
     if detail <= 1:
         out["tx"] = [display(tx.txid) for tx in block.txs]
         return out

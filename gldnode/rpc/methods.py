@@ -10,6 +10,7 @@ from gldnode.rpc import (
     control,
     mempool,
     mining,
+    network,
     proofs,
     signing,
     stats,
@@ -33,12 +34,13 @@ _NODE: tuple[MethodGroup, ...] = (
     control.methods,
     mempool.methods,
     mining.methods,
+    network.methods,
     proofs.methods,
     signing.methods,
     stats.methods,
     transactions.methods,
 )
-_REGTEST: tuple[MethodGroup, ...] = (control.test_methods, mining.test_methods)
+_REGTEST: tuple[MethodGroup, ...] = (control.test_methods, mining.test_methods, network.test_methods)
 _WALLET: tuple[MethodGroup, ...] = (
     wallet_addresses.methods,
     wallet_admin.methods,

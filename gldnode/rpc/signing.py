@@ -30,7 +30,7 @@ def read_sighash_type(name: str) -> int:
 
 
 def read_prevouts(items: list[Any] | None, found: dict[OutPoint, TxOut]) -> list[bytes]:
-    """Put the outputs that the caller describes into `found`; the scripts beside them come back (ParsePrevouts)."""
+    """Put the outputs that the caller describes into `found`; gives the scripts beside them (ParsePrevouts)."""
     scripts: list[bytes] = []
     for item in items or []:
         if not isinstance(item, dict):

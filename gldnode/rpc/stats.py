@@ -21,8 +21,8 @@ __all__ = ["block_stats", "methods"]
 
 methods = MethodGroup("Blockchain")
 
-PER_COIN_OVERHEAD: Final = 36 + 4 + 1
-"""Outpoint, height and coinbase flag, as Core counts them."""
+PER_COIN_OVERHEAD: Final = 36 + 4
+"""Outpoint, and height with coinbase flag, as Core counts them."""
 PERCENTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)
 MONTH_S: Final = 30 * 24 * 60 * 60
 

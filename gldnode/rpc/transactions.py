@@ -6,6 +6,7 @@ from typing import Any
 from gldnode.address import script_to_address
 from gldnode.descriptors import infer_descriptor
 from gldnode.indexes import IndexFollower, TxIndex
+from gldnode.params import ChainParams
 from gldnode.primitives.hashes import Txid, hash160
 from gldnode.primitives.tx import Tx, TxIn, make_tx
 from gldnode.rpc.blocks import known_entry, read_block
@@ -25,7 +26,7 @@ from gldnode.script.templates import (
     solve,
 )
 
-__all__ = ["FoundTx", "find_tx", "methods"]
+__all__ = ["FoundTx", "decode_script", "find_tx", "methods"]
 
 methods = MethodGroup("Rawtransactions")
 
@@ -248,8 +249,11 @@ def _proof_size(txin: TxIn) -> int:
     examples=['"hexstring"'],
 )
 async def decodescript(ctx: RpcContext, hexstring: str) -> dict[str, Any]:
-    params = ctx.node.params
-    script = hex_value(hexstring, "argument") if hexstring else b""
+    return decode_script(hex_value(hexstring, "argument") if hexstring else b"", ctx.node.params)
+
+
+def decode_script(script: bytes, params: ChainParams) -> dict[str, Any]:
+    """What `script` is as an output script, and what addresses of the wrapping kinds it would have."""
     out = script_json(script, params)
     del out["hex"]
     kind, data = solve(script)
