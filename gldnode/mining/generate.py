@@ -42,6 +42,18 @@ def solve(header: BlockHeader, *, max_tries: int = DEFAULT_MAX_TRIES) -> BlockHe
     return None
 
 
+def _solve_unknown(chain: GeneratingChain, header: BlockHeader, max_tries: int) -> BlockHeader | None:
+    """A solution that the chain has not seen: the very same block may have been invalidated by hand before."""
+    last = header.nonce + max_tries
+    found = solve(header, max_tries=max_tries)
+    while found is not None and chain.entry(found.hash) is not None:
+        again = make_header(
+            header.version, header.prev_hash, header.merkle_root, header.time, header.bits, found.nonce + 1
+        )
+        found = solve(again, max_tries=last - again.nonce)
+    return found
+
+
 def generate_blocks(
     chain: GeneratingChain,
     mempool: Mempool | None,
@@ -58,7 +70,7 @@ def generate_blocks(
     mined: list[BlockHash] = []
     while len(mined) < count:
         template = build_template(chain, mempool, script_pubkey, now=clock.now(), test=False)
-        header = solve(template.block.header, max_tries=max_tries)
+        header = _solve_unknown(chain, template.block.header, max_tries)
         if header is None:
             break
         max_tries -= header.nonce
@@ -86,7 +98,7 @@ def generate_block(
     template = build_template(chain, None, script_pubkey, now=clock.now(), test=False)
     block = regenerate_commitments(make_block(template.block.header, [*template.block.txs, *txs]), chain)
     chain.test_block_validity(block, check_pow=False)
-    header = solve(block.header, max_tries=max_tries)
+    header = _solve_unknown(chain, block.header, max_tries)
     if header is None:
         return None
     block = make_block(header, block.txs)

@@ -151,6 +151,15 @@ def test_mining_stops_when_its_tries_are_used_up() -> None:
     assert lab.chain.tip.height == len(mined)
 
 
+def test_a_block_that_was_invalidated_is_not_mined_again() -> None:
+    lab = PoolLab(blocks=5)
+    before = lab.chain.tip.hash
+    lab.chain.invalidate(before)
+    (after,) = lab.mine()
+    assert after != before
+    assert lab.chain.tip.height == 5
+
+
 def test_solving_finds_the_first_nonce() -> None:
     header = MAIN.genesis.header
     start = make_header(

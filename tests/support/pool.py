@@ -57,6 +57,12 @@ class PoolLab:
         assert block is not None
         return block.hash
 
+    @property
+    def has_funds(self) -> bool:
+        """Whether `fund` has something to give."""
+        ripe = self.chain.tip.height - self.chain.params.coinbase_maturity + 1
+        return bool(self._free) or self._first_unripe <= ripe
+
     def fund(self) -> OutPoint:
         """A confirmed, mature output worth a block's subsidy, never handed out before."""
         while not self._free:
