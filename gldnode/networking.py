@@ -23,7 +23,7 @@ from gldnode.primitives.tx import Tx
 __all__ = ["Networking", "p2p_options", "user_agent"]
 
 log = logging.getLogger(__name__)
-net_log = logging.getLogger("gldnode.net")
+net_log = logging.getLogger("gldnode.p2p")
 
 _IMPLICIT: Final = Permission.NOBAN | Permission.RELAY | Permission.MEMPOOL | Permission.DOWNLOAD
 _PERMISSIONS: Final = {

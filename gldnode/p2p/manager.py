@@ -153,8 +153,8 @@ class PeerManager:
         self._spawn("p2p-housekeeping", self._housekeeping())
 
     async def _listen(self, host: str, port: int, permissions: Permission) -> None:
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._accepted(reader, writer, permissions)
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._background(self._accepted(reader, writer, permissions))
 
         server = await asyncio.start_server(accept, host or None, port, limit=READ_SIZE * 2)
         self._servers.append(server)
@@ -283,13 +283,14 @@ class PeerManager:
 
     async def _accepted(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, permissions: Permission
-    ) -> None:
+    ) -> bool:
         name = writer.get_extra_info("peername")
         address = parse_host(str(name[0]), int(name[1])) if name else None
         if address is None or not self._admits(address, permissions | self.permissions_of(address)):
             writer.close()
-            return
+            return False
         await self._serve(reader, writer, ConnectionType.INBOUND, address, permissions)
+        return True
 
     def _admits(self, address: NetAddress, permissions: Permission) -> bool:
         """Whether an inbound connection may stay; makes room for it where it can."""
@@ -410,7 +411,7 @@ class PeerManager:
                 await self.work(work)
             return True
 
-        self._dial_task(later())
+        self._background(later())
 
     async def work(self, work: Callable[[], None]) -> None:
         """Do a piece of work in the validation thread, then send what it left to send."""
@@ -487,7 +488,7 @@ class PeerManager:
             if self._clock.monotonic() < self._retry_at.get(target, 0):
                 continue
             self._retry_at[target] = self._clock.monotonic() + RETRY_MANUAL_S
-            self._dial_task(self._dial_name(target, ConnectionType.MANUAL))
+            self._background(self._dial_name(target, ConnectionType.MANUAL))
 
     async def _fill_slots(self) -> None:
         kinds = [connection.peer.kind for connection in self._connections.values()]
@@ -518,14 +519,14 @@ class PeerManager:
             if address in self.local_addresses or not self._can_reach(address):
                 continue
             self.addresses.attempted(address, now, failed=True)
-            self._dial_task(self._dial(address.host, address.port, name, address, kind))
+            self._background(self._dial(address.host, address.port, name, address, kind))
             return
 
     def _can_reach(self, address: NetAddress) -> bool:
         return address.network in {Network.IPV4, Network.IPV6} or address.network in self.options.proxies
 
-    def _dial_task(self, work: Coroutine[Any, Any, bool]) -> None:
-        task = asyncio.create_task(work, name="p2p-dial")
+    def _background(self, work: Coroutine[Any, Any, bool]) -> None:
+        task = asyncio.create_task(work, name="p2p connection")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -578,14 +579,14 @@ class PeerManager:
                 return await self._dial(host, port, name, address, kind, use_v2=False)
             return True
 
-        self._dial_task(serve())
+        self._background(serve())
         return True
 
     async def _learn_from_seeds(self) -> None:
         """Names of the DNS seeds and `-seednode`s, when too little is known."""
         if len(self.addresses) < 1000 or not self.options.dns_seed:
             for target in self.options.seed_nodes:
-                self._dial_task(self._dial_name(target, ConnectionType.ADDR_FETCH))
+                self._background(self._dial_name(target, ConnectionType.ADDR_FETCH))
         if not self.options.dns_seed or not self.params.dns_seeds:
             return
         if len(self.addresses):
