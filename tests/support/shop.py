@@ -14,6 +14,7 @@ from payments.service import PaymentService
 from payments.stores import Store, StoreSettings
 from tests.support.host import HostNode, host_node
 from tests.support.http import Browser, Running, Wire, running_sites
+from tests.support.till import Till
 
 __all__ = ["Shop", "make_address", "open_shop"]
 
@@ -35,6 +36,8 @@ class Shop:
     store: Store
     address: str
     key: str
+    till: Till
+    """A customer with coins, and blocks."""
 
     @property
     def anyone(self) -> Browser:
@@ -83,6 +86,6 @@ async def open_shop(
             store = await service.create_store(StoreSettings(name="Corner shop"), chain=address)
             key, _ = await service.create_api_key("till", ["unrestricted"])
             async with running_sites(node, service, options) as running:
-                yield Shop(node, service, running, store, address, key)
+                yield Shop(node, service, running, store, address, key, Till(node, service, store))
         finally:
             await plugin.stop()
