@@ -65,7 +65,7 @@ def point_of_pubkey(pubkey: bytes) -> Any:
 def pubkey_of(seckey: bytes) -> bytes:
     """Compressed public key."""
     point = (_G * _int(seckey)).to_affine()
-    return bytes((2 + point.y() % 2,)) + point.x().to_bytes(32, "big")
+    return bytes((2 + point.y() % 2,)) + int(point.x()).to_bytes(32, "big")
 
 
 def verify_ecdsa(signature_der: bytes, digest: bytes, pubkey: bytes) -> bool:
@@ -81,7 +81,7 @@ def verify_ecdsa(signature_der: bytes, digest: bytes, pubkey: bytes) -> bool:
         return False
     inverse = pow(s, -1, _N)
     total = _G * (_int(digest) * inverse % _N) + point * (r * inverse % _N)
-    return total != ellipticcurve.INFINITY and total.to_affine().x() % _N == r
+    return bool(total != ellipticcurve.INFINITY and total.to_affine().x() % _N == r)
 
 
 def verify_schnorr(signature: bytes, message: bytes, xonly: bytes) -> bool:
@@ -112,7 +112,7 @@ def sign_schnorr(seckey: bytes, message: bytes, aux: bytes) -> bytes:
     point = (_G * nonce).to_affine()
     if point.y() % 2:
         nonce = _N - nonce
-    r = point.x().to_bytes(32, "big")
+    r = int(point.x()).to_bytes(32, "big")
     challenge = _int(tagged_hash("BIP0340/challenge", r + pubkey[1:] + message)) % _N
     return r + ((nonce + challenge * secret) % _N).to_bytes(32, "big")
 
@@ -127,4 +127,4 @@ def tweak_xonly(xonly: bytes, merkle_root: bytes) -> tuple[bytes, int] | None:
     if total == ellipticcurve.INFINITY:
         return None
     affine = total.to_affine()
-    return affine.x().to_bytes(32, "big"), affine.y() % 2
+    return int(affine.x()).to_bytes(32, "big"), affine.y() % 2

@@ -18,9 +18,6 @@ from gldnode.script.stack import MAX_STACK_SIZE, STACK_HANDLERS, Handler, Machin
 
 __all__ = ["eval_script"]
 
-_HANDLERS: Final[list[Handler | None]] = [
-    (STACK_HANDLERS | SIGNATURE_HANDLERS).get(opcode) for opcode in range(256)
-]
 _DISABLED: Final = frozenset(
     (
         op.OP_CAT,
@@ -42,33 +39,73 @@ _DISABLED: Final = frozenset(
 )
 
 
-class _Conditions:
-    """The open IFs: how many there are, and which is the first whose branch is not taken (0: none).
+def _if(m: Machine) -> None:
+    m.open_condition(_condition(m))
 
-    Two numbers instead of a list, as in Core: a script of a million OP_IFs stays linear.
-    """
 
-    __slots__ = ("depth", "first_false")
+def _not_if(m: Machine) -> None:
+    m.open_condition(not _condition(m))
 
-    def __init__(self) -> None:
-        self.depth = 0
-        self.first_false = 0
 
-    def push(self, value: bool) -> None:
-        self.depth += 1
-        if not value and not self.first_false:
-            self.first_false = self.depth
+def _condition(m: Machine) -> bool:
+    m.need(1)
+    item = m.stack.pop()
+    if item not in (b"", b"\x01"):
+        if m.sig_version is SigVersion.TAPSCRIPT:  # consensus there, policy in witness v0
+            fail(ScriptErrorName.TAPSCRIPT_MINIMALIF)
+        if m.sig_version is SigVersion.WITNESS_V0 and m.flags & ScriptFlags.MINIMALIF:
+            fail(ScriptErrorName.MINIMALIF)
+    return cast_to_bool(item)
 
-    def toggle(self) -> None:
-        if not self.first_false:
-            self.first_false = self.depth
-        elif self.first_false == self.depth:
-            self.first_false = 0
 
-    def pop(self) -> None:
-        if self.first_false == self.depth:
-            self.first_false = 0
-        self.depth -= 1
+def _else(m: Machine) -> None:
+    if not m.depth:
+        fail(ScriptErrorName.UNBALANCED_CONDITIONAL)
+    m.toggle_condition()
+
+
+def _end_if(m: Machine) -> None:
+    if not m.depth:
+        fail(ScriptErrorName.UNBALANCED_CONDITIONAL)
+    m.close_condition()
+
+
+def _bad(m: Machine) -> None:
+    fail(ScriptErrorName.BAD_OPCODE)
+
+
+def _disabled(m: Machine) -> None:
+    fail(ScriptErrorName.DISABLED_OPCODE)
+
+
+def _constant(item: bytes) -> Handler:
+    def handler(m: Machine) -> None:
+        m.stack.append(item)
+
+    return handler
+
+
+_HANDLERS: Final[list[Handler]] = [_bad] * 256
+"""What an executed opcode behind the pushes does."""
+for _opcode, _handler in (
+    STACK_HANDLERS
+    | SIGNATURE_HANDLERS
+    | dict.fromkeys(_DISABLED, _disabled)
+    | {op.OP_IF: _if, op.OP_NOTIF: _not_if, op.OP_ELSE: _else, op.OP_ENDIF: _end_if}
+    | {op.OP_RESERVED + n: _constant(bytes((n,))) for n in range(1, 17)}
+    | {op.OP_1NEGATE: _constant(b"\x81")}
+).items():
+    _HANDLERS[_opcode] = _handler
+
+_SKIPPED_HANDLERS: Final[dict[int, Handler]] = {
+    op.OP_IF: lambda m: m.open_condition(True),
+    op.OP_NOTIF: lambda m: m.open_condition(True),
+    op.OP_VERIF: _bad,
+    op.OP_VERNOTIF: _bad,
+    op.OP_ELSE: _else,
+    op.OP_ENDIF: _end_if,
+} | dict.fromkeys(_DISABLED, _disabled)
+"""What an opcode does in a branch that is not taken, where that is not nothing."""
 
 
 def eval_script(
@@ -84,86 +121,56 @@ def eval_script(
     if counts_ops and len(script) > MAX_SCRIPT_SIZE:
         fail(ScriptErrorName.SCRIPT_SIZE)
     m = Machine(stack, script, flags, checker, sig_version, data)
-    alt = m.alt
-    minimal = m.minimal
     const_script_code = sig_version == SigVersion.BASE and bool(flags & ScriptFlags.CONST_SCRIPTCODE)
     data.codeseparator_pos = 0xFFFFFFFF
-    conditions = _Conditions()
-    handlers = _HANDLERS
+    # Names of this function's own: a tapscript may have four million opcodes.
+    alt, minimal, handlers, skipped = m.alt, m.minimal, _HANDLERS, _SKIPPED_HANDLERS
+    push_data1, last_push, last_number = op.OP_PUSHDATA1, op.OP_PUSHDATA4, op.OP_16
+    code_separator = op.OP_CODESEPARATOR
+    stack_limit, element_limit = MAX_STACK_SIZE, MAX_SCRIPT_ELEMENT_SIZE
     pos, end = 0, len(script)
     opcode_pos = -1
     while pos < end:
         opcode_pos += 1
         opcode = script[pos]
-        if opcode <= op.OP_PUSHDATA4:
-            step = read_op(script, pos)
-            if step is None:
-                fail(ScriptErrorName.BAD_OPCODE)
-            _, item, pos = step
-            if len(item) > MAX_SCRIPT_ELEMENT_SIZE:
+        if opcode <= last_push:
+            if opcode < push_data1:
+                start = pos + 1
+                pos = start + opcode
+                if pos > end:
+                    fail(ScriptErrorName.BAD_OPCODE)
+                item = script[start:pos]
+            else:
+                step = read_op(script, pos)
+                if step is None:
+                    fail(ScriptErrorName.BAD_OPCODE)
+                _, item, pos = step
+            if len(item) > element_limit:
                 fail(ScriptErrorName.PUSH_SIZE)
-            if conditions.first_false:
+            if m.first_false:
                 continue
             if minimal and not is_minimal_push(opcode, item):
                 fail(ScriptErrorName.MINIMALDATA)
             stack.append(item)
         else:
             pos += 1
-            if opcode > op.OP_16:
-                if counts_ops:
-                    m.op_count += 1
-                    if m.op_count > MAX_OPS_PER_SCRIPT:
-                        fail(ScriptErrorName.OP_COUNT)
-                if opcode in _DISABLED:  # even where not executed
-                    fail(ScriptErrorName.DISABLED_OPCODE)
-                if opcode == op.OP_CODESEPARATOR and const_script_code:
+            if counts_ops and opcode > last_number:
+                m.op_count += 1
+                if m.op_count > MAX_OPS_PER_SCRIPT:
+                    fail(ScriptErrorName.OP_COUNT)
+            if opcode == code_separator:
+                if const_script_code:  # even where not executed
                     fail(ScriptErrorName.OP_CODESEPARATOR)
-            if op.OP_IF <= opcode <= op.OP_ENDIF:
-                _branch(m, opcode, conditions)
-            elif conditions.first_false:
-                continue
-            elif (handler := handlers[opcode]) is not None:
-                m.opcode = opcode
-                handler(m)
-            elif opcode <= op.OP_16 and opcode != op.OP_RESERVED:
-                stack.append(b"\x81" if opcode == op.OP_1NEGATE else bytes((opcode - op.OP_RESERVED,)))
-            elif opcode == op.OP_CODESEPARATOR:
-                m.separate_code(pos)
-                data.codeseparator_pos = opcode_pos
+                if not m.first_false:
+                    m.separate_code(pos)
+                    data.codeseparator_pos = opcode_pos
+            elif not m.first_false:
+                handlers[opcode](m)
+            elif opcode in skipped:
+                skipped[opcode](m)
             else:
-                fail(ScriptErrorName.BAD_OPCODE)
-        if len(stack) + len(alt) > MAX_STACK_SIZE:
+                continue
+        if len(stack) + len(alt) > stack_limit:
             fail(ScriptErrorName.STACK_SIZE)
-    if conditions.depth:
+    if m.depth:
         fail(ScriptErrorName.UNBALANCED_CONDITIONAL)
-
-
-def _branch(m: Machine, opcode: int, conditions: _Conditions) -> None:
-    """OP_IF, OP_NOTIF, OP_ELSE, OP_ENDIF; OP_VERIF and OP_VERNOTIF fail even where not executed."""
-    if opcode in (op.OP_IF, op.OP_NOTIF):
-        value = False
-        if not conditions.first_false:
-            value = _condition(m)
-            if opcode == op.OP_NOTIF:
-                value = not value
-        conditions.push(value)
-    elif opcode in (op.OP_ELSE, op.OP_ENDIF):
-        if not conditions.depth:
-            fail(ScriptErrorName.UNBALANCED_CONDITIONAL)
-        if opcode == op.OP_ELSE:
-            conditions.toggle()
-        else:
-            conditions.pop()
-    else:
-        fail(ScriptErrorName.BAD_OPCODE)
-
-
-def _condition(m: Machine) -> bool:
-    m.need(1)
-    item = m.stack.pop()
-    if item not in (b"", b"\x01"):
-        if m.sig_version is SigVersion.TAPSCRIPT:  # consensus there, policy in witness v0
-            fail(ScriptErrorName.TAPSCRIPT_MINIMALIF)
-        if m.sig_version is SigVersion.WITNESS_V0 and m.flags & ScriptFlags.MINIMALIF:
-            fail(ScriptErrorName.MINIMALIF)
-    return cast_to_bool(item)

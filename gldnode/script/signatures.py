@@ -118,6 +118,15 @@ def _checksig_add(m: Machine) -> None:
 
 
 def _checkmultisig(m: Machine) -> None:
+    m.stack.append(TRUE if _eval_checkmultisig(m) else FALSE)
+
+
+def _checkmultisig_verify(m: Machine) -> None:
+    if not _eval_checkmultisig(m):
+        fail(ScriptErrorName.CHECKMULTISIGVERIFY)
+
+
+def _eval_checkmultisig(m: Machine) -> bool:
     """[dummy] [signatures] m [keys] n: signatures in the order of their keys. The dummy is an old mistake."""
     if m.sig_version is SigVersion.TAPSCRIPT:
         fail(ScriptErrorName.TAPSCRIPT_CHECKMULTISIG)
@@ -145,10 +154,7 @@ def _checkmultisig(m: Machine) -> None:
     if m.flags & ScriptFlags.NULLDUMMY and stack[-used]:
         fail(ScriptErrorName.SIG_NULLDUMMY)
     del stack[-used:]
-    if m.opcode == op.OP_CHECKMULTISIG:
-        stack.append(TRUE if success else FALSE)
-    elif not success:
-        fail(ScriptErrorName.CHECKMULTISIGVERIFY)
+    return success
 
 
 def _match_signatures(m: Machine, signatures: list[bytes], keys: list[bytes]) -> bool:
@@ -176,5 +182,5 @@ SIGNATURE_HANDLERS: Final[dict[int, Handler]] = {
     op.OP_CHECKSIGVERIFY: _checksig_verify,
     op.OP_CHECKSIGADD: _checksig_add,
     op.OP_CHECKMULTISIG: _checkmultisig,
-    op.OP_CHECKMULTISIGVERIFY: _checkmultisig,
+    op.OP_CHECKMULTISIGVERIFY: _checkmultisig_verify,
 }

@@ -31,10 +31,11 @@ class Machine:
         "checker",
         "code_start",
         "data",
+        "depth",
+        "first_false",
         "flags",
         "minimal",
         "op_count",
-        "opcode",
         "script",
         "sig_version",
         "stack",
@@ -57,10 +58,30 @@ class Machine:
         self.checker = checker
         self.sig_version = sig_version
         self.data = data
-        self.opcode = op.OP_NOP
         self.op_count = 0
+        # Open IFs as two numbers instead of a list, as in Core: a script of a million of them stays linear.
+        self.depth = 0
+        """How many IFs are open."""
+        self.first_false = 0
+        """The first of them, from 1, whose branch is not taken; 0 while opcodes are executed."""
         self.code_start = 0
         self._code: bytes | None = script
+
+    def open_condition(self, value: bool) -> None:
+        self.depth += 1
+        if not value and not self.first_false:
+            self.first_false = self.depth
+
+    def toggle_condition(self) -> None:
+        if not self.first_false:
+            self.first_false = self.depth
+        elif self.first_false == self.depth:
+            self.first_false = 0
+
+    def close_condition(self) -> None:
+        if self.first_false == self.depth:
+            self.first_false = 0
+        self.depth -= 1
 
     def separate_code(self, pos: int) -> None:
         """From here on signatures cover the script from `pos`."""
@@ -139,14 +160,32 @@ def _depth(m: Machine) -> None:
     m.stack.append(encode_number(len(m.stack)))
 
 
-def _pick_or_roll(m: Machine) -> None:
+def _pop_index(m: Machine) -> int:
+    """The number on top, taken off, as an index from the end of what is below."""
     m.need(2)
     n = m.number(1)
-    stack = m.stack
-    stack.pop()
-    if not 0 <= n < len(stack):
+    m.stack.pop()
+    if not 0 <= n < len(m.stack):
         fail(ScriptErrorName.INVALID_STACK_OPERATION)
-    stack.append(stack.pop(-n - 1) if m.opcode == op.OP_ROLL else stack[-n - 1])
+    return -n - 1
+
+
+def _pick(m: Machine) -> None:
+    m.stack.append(m.stack[_pop_index(m)])
+
+
+def _roll(m: Machine) -> None:
+    m.stack.append(m.stack.pop(_pop_index(m)))
+
+
+def _dup(m: Machine) -> None:
+    m.need(1)
+    m.stack.append(m.stack[-1])
+
+
+def _drop(m: Machine) -> None:
+    m.need(1)
+    m.stack.pop()
 
 
 def _size(m: Machine) -> None:
@@ -250,12 +289,12 @@ STACK_HANDLERS: Final[dict[int, Handler]] = {
     op.OP_2SWAP: _shuffle(4, (3, 4, 1, 2)),
     op.OP_IFDUP: _if_dup,
     op.OP_DEPTH: _depth,
-    op.OP_DROP: _shuffle(1, ()),
-    op.OP_DUP: _shuffle(1, (1, 1)),
+    op.OP_DROP: _drop,
+    op.OP_DUP: _dup,
     op.OP_NIP: _shuffle(2, (2,)),
     op.OP_OVER: _shuffle(2, (1, 2, 1)),
-    op.OP_PICK: _pick_or_roll,
-    op.OP_ROLL: _pick_or_roll,
+    op.OP_PICK: _pick,
+    op.OP_ROLL: _roll,
     op.OP_ROT: _shuffle(3, (2, 3, 1)),
     op.OP_SWAP: _shuffle(2, (2, 1)),
     op.OP_TUCK: _shuffle(2, (2, 1, 2)),
