@@ -168,8 +168,9 @@ class Ledger:
     def _index(self, wtx: WalletTx) -> None:
         tx = wtx.tx
         self.txs[tx.txid] = wtx
-        for txin in tx.inputs:
-            self._spenders.setdefault(txin.prevout, set()).add(tx.txid)
+        if not tx.is_coinbase:
+            for txin in tx.inputs:
+                self._spenders.setdefault(txin.prevout, set()).add(tx.txid)
         for vout, output in enumerate(tx.outputs):
             if output.script_pubkey in self.scripts:
                 self._outputs[tx.outpoint(vout)] = output
