@@ -70,7 +70,7 @@ class Engine:
         self._bell = bell
         self._inbox: list[Hint] = []
         self._inbox_filled = asyncio.Event()
-        self._taking = 0
+        self._taking = 1  # the whole mempool, at first
         self._rules = LedgerRules(host.params.coinbase_maturity, self.payment_fee, host.chain.coin)
         cursor = read_cursor(database.reader())
         if cursor is None:
@@ -197,6 +197,7 @@ class Engine:
         queue = self._host.hints("payments")
         try:
             await self.reread_mempool()
+            self._taking = 0
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fill_inbox(queue), name="payments: hints")
                 while True:

@@ -17,7 +17,7 @@ from payments.layout import ReaderState, Watch, callback_reader
 from payments.methods import chain_method_id, derived_addresses, parse_chain_method
 from payments.stores import SETTING_NAMES, ApiKey, ChainMethod, Store, StoreSettings
 from payments.vault import Vault
-from storage.database import ABSENT, Txn
+from storage.database import ABSENT, Database, Txn
 
 __all__ = ["StoreBook"]
 
@@ -40,6 +40,11 @@ class StoreBook:
     def engine(self) -> Engine:
         """What follows the node. Raises PaymentError before the first store."""
         return self._vault.engine
+
+    @property
+    def database(self) -> Database:
+        """The records, for tools and tests. Raises PaymentError before the first store."""
+        return self._vault.database
 
     @property
     def unit(self) -> str:

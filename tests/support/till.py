@@ -12,7 +12,7 @@ from gldnode.primitives.block import parse_block
 from gldnode.primitives.hashes import BlockHash
 from gldnode.primitives.tx import OutPoint, Tx, TxIn, TxOut, make_tx
 from payments.events import Event, EventType
-from payments.invoice import Additional, Invoice, State, Status
+from payments.invoice import Additional, Invoice, State, Status, due
 from payments.plugin import PaymentsPlugin
 from payments.service import InvoiceDraft, PaymentService
 from payments.stores import Store, StoreSettings
@@ -33,11 +33,29 @@ def op_return(data: bytes) -> TxOut:
 class Till:
     """The node and the payments, with a customer's purse."""
 
-    def __init__(self, node: HostNode, service: PaymentService, store: Store) -> None:
+    def __init__(self, node: HostNode, plugin: PaymentsPlugin, store: Store) -> None:
         self.node = node
-        self.service = service
+        self.plugin = plugin
+        self.service: PaymentService = plugin.service
         self.store = store
         self._purse: list[tuple[OutPoint, int]] = []
+        self._spent: dict[bytes, tuple[OutPoint, int]] = {}
+
+    async def stop_payments(self) -> None:
+        """As if the payments' process had ended: tasks gone, database closed."""
+        tasks = [task for task in self.node._tasks if task.get_name().startswith("payments")]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.plugin.stop()
+        self.service.database.close()
+
+    async def start_payments(self) -> None:
+        """Payments anew, over what is on disk."""
+        self.plugin = PaymentsPlugin()
+        await self.plugin.start(self.node)
+        self.service = self.plugin.service
+        await self.settle()
 
     # Time and blocks
 
@@ -104,6 +122,16 @@ class Till:
         await self.settle()
         return tx
 
+    async def replace(self, tx: Tx, outputs: Sequence[TxOut], *, fee: int = 5 * FEE) -> Tx:
+        """Another transaction that takes the coin of `tx`, with a higher fee."""
+        coin = self._spent[tx.txid]
+        self._purse = [(prevout, amount) for prevout, amount in self._purse if prevout.txid != tx.txid]
+        other = self.spend([coin], outputs, fee=fee)
+        self._spent[other.txid] = coin
+        await self.send(other)
+        self._purse.append((other.outpoint(len(outputs)), other.outputs[-1].amount))
+        return other
+
     async def pay(
         self,
         invoice: Invoice,
@@ -114,14 +142,15 @@ class Till:
         sequence: int = 0xFFFFFFFF,
     ) -> Tx:
         """A payment to the invoice's address; the change is kept for the next one."""
-        from payments.invoice import due
-
         current = self.service.invoice(invoice.id)
         assert current is not None
         outputs = [TxOut(due(current) if amount is None else amount, invoice.script)]
         if memo:
             outputs.append(op_return(invoice.id.encode()))
-        tx = await self.send(self.spend([self.take_coin()], outputs, fee=fee, sequence=sequence))
+        coin = self.take_coin()
+        tx = self.spend([coin], outputs, fee=fee, sequence=sequence)
+        self._spent[tx.txid] = coin
+        await self.send(tx)
         self._purse.append((tx.outpoint(len(outputs)), tx.outputs[-1].amount))
         return tx
 
@@ -167,11 +196,11 @@ async def open_till(
         await plugin.start(node)
         fields: dict[str, object] = {"name": "Shop", "default_currency": "GLD", **settings}
         store = await plugin.service.create_store(StoreSettings(**fields), chain=chain)  # type: ignore[arg-type]
-        till = Till(node, plugin.service, store)
+        till = Till(node, plugin, store)
         try:
             if coins:
                 await till.fill_purse(coins)
                 await till.settle()
             yield till
         finally:
-            await plugin.stop()
+            await till.plugin.stop()
