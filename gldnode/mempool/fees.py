@@ -201,7 +201,7 @@ class FeeEstimator:
     # --- persistence
 
     def encode(self) -> bytes:
-        """The statistics as bytes; transactions that still wait are counted as left."""
+        """The statistics as bytes, without the transactions that still wait."""
         first, best = self._historical_first, self._historical_best
         if self._block_span() > self._historical_span() // 2:
             first, best = self._first_height, self._best_height

@@ -223,16 +223,19 @@ class Judge:
 
     def _find_coins(self, tx: Tx, view: CoinView) -> list[Coin]:
         coins: list[Coin] = []
+        missing: dict[Txid, None] = {}
         find = view.coin
         for txin in tx.inputs:
             coin = find(txin.prevout)
             if coin is None:
-                for vout in range(len(tx.outputs)):
-                    if self._chain.coin(tx.outpoint(vout)) is not None:
-                        raise Reject("txn-already-known", "", RejectKind.CONFLICT)
-                missing = {one.prevout.txid for one in tx.inputs if find(one.prevout) is None}
-                raise MissingInputs(tuple(missing))
-            coins.append(coin)
+                missing[txin.prevout.txid] = None
+            else:
+                coins.append(coin)
+        if missing:
+            # Are they gone because the transaction itself is confirmed?
+            if any(self._chain.coin(tx.outpoint(vout)) is not None for vout in range(len(tx.outputs))):
+                raise Reject("txn-already-known", "", RejectKind.CONFLICT)
+            raise MissingInputs(tuple(missing))
         return coins
 
     def _check_chain_limits(self, ws: Workspace, terms: Terms) -> None:
