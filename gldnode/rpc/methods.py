@@ -18,6 +18,7 @@ from gldnode.rpc import (
     wallet_addresses,
     wallet_admin,
     wallet_coins,
+    wallet_descriptors,
     wallet_history,
     wallet_send,
 )
@@ -45,6 +46,7 @@ _WALLET: tuple[MethodGroup, ...] = (
     wallet_addresses.methods,
     wallet_admin.methods,
     wallet_coins.methods,
+    wallet_descriptors.methods,
     wallet_history.methods,
     wallet_send.methods,
 )
