@@ -19,13 +19,13 @@ from gldnode.script.flags import ScriptFlags
 from gldnode.script.sighash import SighashCache, SpentOutput
 from gldnode.script.verify import verify_input
 
-__all__ = ["Failure", "Job", "ScriptCache", "verify_inputs", "verify_tx"]
+__all__ = ["Failure", "Job", "verify_inputs"]
 
 Job = tuple[Tx, Sequence[SpentOutput]]
 """A transaction and what its inputs spend, in order."""
 
 _CHUNK_INPUTS: Final = 64
-"""Inputs checked between two looks at the pool: 3 ms of work."""
+"""What one thread takes at a time: 3 ms of work."""
 _P2SH_WITNESS: Final = int(ScriptFlags.P2SH | ScriptFlags.WITNESS)
 _TAPROOT: Final = int(ScriptFlags.P2SH | ScriptFlags.WITNESS | ScriptFlags.TAPROOT)
 _LOW_S: Final = int(ScriptFlags.LOW_S)
@@ -34,7 +34,6 @@ _ALMOST_ZERO: Final = bytes(16)
 """A program that begins so may be zero as a truth value: a matter for the interpreter."""
 _LEAST_SIGNATURE: Final = 60
 """A legacy signature of that size cannot be part of the 25-byte script it would have to be deleted from."""
-_U32 = Packer("<I")
 _AMOUNT_AND_SEQUENCE = Packer("<qI")
 _VERSION = Packer("<I")
 _TAIL = Packer("<II")
@@ -48,73 +47,34 @@ class Failure(NamedTuple):
     error: ScriptError
 
 
-class ScriptCache:
-    """Transactions whose inputs have all been verified, with the rules they were verified under.
-
-    A wtxid fixes the transaction with its witness, and through the outpoints' txids all that it spends. Flags only
-    forbid, so what was valid under more of them is valid under fewer. Bounded; the oldest go first. One writer.
-    """
-
-    def __init__(self, limit: int = 50_000) -> None:
-        self._limit = limit
-        self._flags: dict[bytes, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._flags)
-
-    def add(self, wtxid: bytes, flags: ScriptFlags) -> None:
-        self._flags.pop(wtxid, None)
-        self._flags[wtxid] = int(flags)
-        if len(self._flags) > self._limit:
-            del self._flags[next(iter(self._flags))]
-
-    def covers(self, wtxid: bytes, flags: ScriptFlags) -> bool:
-        """Whether the transaction was verified under all of `flags`."""
-        known = self._flags.get(wtxid)
-        return known is not None and int(flags) & ~known == 0
-
-
-def verify_tx(tx: Tx, spent: Sequence[SpentOutput], flags: ScriptFlags) -> tuple[int, ScriptError] | None:
-    """The first input that may not spend what it spends, None when all may."""
-    failure = verify_inputs([(tx, spent)], flags)
-    return None if failure is None else (failure.input_index, failure.error)
-
-
-def verify_inputs(
-    jobs: Sequence[Job],
-    flags: ScriptFlags,
-    pool: Executor | None = None,
-    cache: ScriptCache | None = None,
-) -> Failure | None:
+def verify_inputs(jobs: Sequence[Job], flags: ScriptFlags, pool: Executor | None = None) -> Failure | None:
     """The first failure among all inputs of `jobs`, None when all are valid.
 
-    `pool` checks a part of them in its threads beside this one; the answer does not depend on it. What `cache`
-    covers is not verified again; nothing is added to it here.
+    `pool` checks a part of them in its threads beside this one; the answer does not depend on it.
     """
-    if cache is not None:
-        open_jobs = [number for number, (tx, _) in enumerate(jobs) if not cache.covers(tx.wtxid, flags)]
-    else:
-        open_jobs = list(range(len(jobs)))
-    if pool is None or not open_jobs:
-        return _verify_chunk(jobs, open_jobs, int(flags))
-    return _verify_in_pool(jobs, open_jobs, int(flags), pool)
+    if pool is not None:
+        chunks = _chunks(jobs)
+        if len(chunks) > 1:
+            return _verify_in_pool(jobs, chunks, int(flags), pool)
+    return _verify_chunk(jobs, range(len(jobs)), int(flags))
 
 
-def _chunks(jobs: Sequence[Job], open_jobs: Sequence[int]) -> list[list[int]]:
-    chunks: list[list[int]] = []
-    inputs = _CHUNK_INPUTS
-    for number in open_jobs:
+def _chunks(jobs: Sequence[Job]) -> list[range]:
+    """Runs of jobs of about as many inputs each."""
+    chunks: list[range] = []
+    start = inputs = 0
+    for number, (tx, _) in enumerate(jobs):
+        inputs += len(tx.inputs)
         if inputs >= _CHUNK_INPUTS:
-            chunks.append([])
-            inputs = 0
-        chunks[-1].append(number)
-        inputs += len(jobs[number][0].inputs)
+            chunks.append(range(start, number + 1))
+            start, inputs = number + 1, 0
+    if start < len(jobs):
+        chunks.append(range(start, len(jobs)))
     return chunks
 
 
-def _verify_in_pool(jobs: Sequence[Job], open_jobs: Sequence[int], flags: int, pool: Executor) -> Failure | None:
+def _verify_in_pool(jobs: Sequence[Job], chunks: Sequence[range], flags: int, pool: Executor) -> Failure | None:
     """Chunks go to the pool; this thread takes from the far end those that the pool has not begun."""
-    chunks = _chunks(jobs, open_jobs)
     futures: list[Future[Failure | None]] = [pool.submit(_verify_chunk, jobs, chunk, flags) for chunk in chunks]
     results: list[Failure | None] = []
     try:

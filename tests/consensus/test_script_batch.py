@@ -11,7 +11,7 @@ from gldnode.crypto.secp256k1 import CURVE_ORDER, pubkey_of, sign_ecdsa, sign_sc
 from gldnode.primitives.hashes import hash160
 from gldnode.primitives.tx import Tx, TxIn, TxOut, make_tx, outpoint
 from gldnode.script import batch
-from gldnode.script.batch import Failure, ScriptCache, verify_inputs, verify_tx
+from gldnode.script.batch import Failure, verify_inputs
 from gldnode.script.flags import MANDATORY_SCRIPT_VERIFY_FLAGS, STANDARD_SCRIPT_VERIFY_FLAGS, ScriptFlags
 from gldnode.script.script import push_data
 from gldnode.script.sighash import SighashCache
@@ -335,29 +335,3 @@ def test_the_first_failure_is_named_whatever_thread_finds_it(pool: ThreadPoolExe
     assert expected is not None
     assert expected[0] == 12
     assert _named(verify_inputs(jobs, MANDATORY_SCRIPT_VERIFY_FLAGS, pool if threads else None)) == expected
-
-
-def test_one_transaction_names_its_bad_input() -> None:
-    tx, spent = _spend(Random(3), ["p2wpkh", "p2wpkh"], (0x01,))
-    assert verify_tx(tx, spent, STANDARD_SCRIPT_VERIFY_FLAGS) is None
-    wrong = [spent[0], TxOut(spent[1].amount + 1, spent[1].script_pubkey)]
-    found = verify_tx(tx, wrong, STANDARD_SCRIPT_VERIFY_FLAGS)
-    assert found is not None
-    assert found[0] == 1
-    assert found[1].name == "NULLFAIL"
-    assert str(found[1]) == "Signature must be zero for failed CHECK(MULTI)SIG operation"
-
-
-def test_what_the_mempool_verified_is_not_verified_again() -> None:
-    tx, spent = _spend(Random(4), ["p2wpkh"], (0x01,))
-    wrong = [TxOut(1, spent[0].script_pubkey)]
-    cache = ScriptCache(limit=2)
-    assert verify_inputs([(tx, wrong)], MANDATORY_SCRIPT_VERIFY_FLAGS, None, cache) is not None
-    cache.add(tx.wtxid, ScriptFlags.P2SH)
-    assert verify_inputs([(tx, wrong)], MANDATORY_SCRIPT_VERIFY_FLAGS, None, cache) is not None
-    cache.add(tx.wtxid, STANDARD_SCRIPT_VERIFY_FLAGS)
-    assert verify_inputs([(tx, wrong)], MANDATORY_SCRIPT_VERIFY_FLAGS, None, cache) is None
-    cache.add(b"a", ScriptFlags.P2SH)
-    cache.add(b"b", ScriptFlags.P2SH)
-    assert len(cache) == 2
-    assert not cache.covers(tx.wtxid, ScriptFlags.P2SH)
