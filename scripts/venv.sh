@@ -48,7 +48,7 @@ ensure_venv() {
         "$python" -m venv --clear "$VENV" || return 1
     fi
     echo "installing Gold-Coin${extra:+ with the $extra extra} into .venv (the first time takes a minute)"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --editable "$PROJECT${extra:+[$extra]}" || return 1
+    PYTHONWARNINGS=ignore "$PYTHON" -m pip install --quiet --disable-pip-version-check --editable "$PROJECT${extra:+[$extra]}" || return 1
     # The extra contains everything the plain install has.
     echo "$wanted" >"$stamp"
     [ -z "$extra" ] || echo "$wanted" >"$VENV/.installed"
