@@ -44,6 +44,9 @@ class ScriptVerifier:
 
     def verify(self, tx: Tx, coins: Sequence[Coin]) -> None:
         """Raises Reject(mempool-script-verify-flag-failed …)."""
+        is_verified = self._cache.checker(STANDARD_SCRIPT_VERIFY_FLAGS)
+        if is_verified is not None and is_verified(tx):
+            return  # it was here before: evicted, replaced, or in a block that the chain has left
         failure = verify_inputs(((tx, coins),), STANDARD_SCRIPT_VERIFY_FLAGS, None)
         if failure is None:
             self._cache.add(tx, STANDARD_SCRIPT_VERIFY_FLAGS)
