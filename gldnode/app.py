@@ -154,7 +154,6 @@ class Daemon:
             raise StartupError(str(error)) from error
         except OSError as error:
             raise StartupError(f"Unable to start HTTP server: {error.strerror or error}") from error
-        self._undo.append(("the HTTP sites", self.sites.stop))
         for host, port in self.sites.addresses:
             log.info("Binding RPC on address %s port %d", host, port)
 
@@ -286,6 +285,8 @@ class Daemon:
         self.node.wake_waiters()
         if self.state.warmup is None:
             self.notifier.notify("shutdownnotify")
+        if self.sites is not None:  # first of all: no request may find a part that has stopped
+            self._undo.append(("the HTTP sites", self.sites.stop))
         while self._undo:
             name, undo = self._undo.pop()
             try:

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -22,6 +21,7 @@ import msgspec
 from gldnode.config import Config, ConfigError, load_config
 from gldnode.options import known_keys
 from gldnode.params import NETWORKS
+from gldnode.rpc.argtypes import declared_params, method_names
 from gldnode.rpc.convert import ConvertError, convert_named, convert_positional
 from gldnode.rpc.json import JsonNumber, decode, encode
 
@@ -228,6 +228,8 @@ def _run(flags: Sequence[str], words: Sequence[str]) -> int:
         sys.stdout.write(HELP)
         return 0 if names & {"help", "h", "?"} else _too_few()
     if "version" in names:
+        from importlib.metadata import version
+
         sys.stdout.write(f"Gold-Coin RPC client version v{version('gldnode')}\n")
         return 0
     if "completion" in names:
@@ -271,17 +273,10 @@ def _secret_line(prompt: str) -> str:
 
 def _call(client: Client, config: Config, words: Sequence[str]) -> Answer:
     method, texts = words[0], list(words[1:])
-    declared = _declared(method)
+    declared = declared_params(method)
     named = config.get_bool("named")
     params = convert_named(declared, texts) if named else convert_positional(declared, texts)
     return _wait(client, config, method, params)
-
-
-def _declared(method: str) -> Any:
-    from gldnode.rpc.methods import full_registry  # the declarations tell what is text and what is JSON
-
-    found = full_registry().get(method)
-    return None if found is None else found.params
 
 
 def _wait(client: Client, config: Config, method: str, params: Any) -> Answer:
@@ -415,12 +410,10 @@ def _print_table(rows: Sequence[tuple[str, Sequence[tuple[str, str]]]], when: st
 
 
 def _completion() -> str:
-    from gldnode.rpc.methods import full_registry
-
     options = " ".join(
         sorted(f"-{key}" for key in CLI_KEYS | {"regtest", "testnet", "chain=", "datadir=", "rpcport="})
     )
-    return COMPLETION.replace("@OPTIONS@", options).replace("@METHODS@", " ".join(full_registry().names()))
+    return COMPLETION.replace("@OPTIONS@", options).replace("@METHODS@", " ".join(method_names()))
 
 
 if __name__ == "__main__":

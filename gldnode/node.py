@@ -118,6 +118,7 @@ class Node:
         self._step_listeners: list[Callable[[ChainStep], None]] = []
         self._event_listeners: list[Callable[[MempoolEvent], None]] = []
         self._relay: Callable[[Tx], None] | None = None
+        self._cursors: dict[asyncio.Task[Any], int] = {}  # of the tasks that ask for steps: their heights
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._stopping = False
         self.stop_requested = asyncio.Event()
@@ -189,6 +190,7 @@ class Node:
             pool.on_event(self._on_mempool_event)
             self._chainstate, self._pool = chainstate, pool
             self._chain_view = NodeChainView(chainstate)
+            chainstate.prune_floor = self._lowest_cursor
 
         await self._loop.run_in_executor(self._validation, open_chain)
 
@@ -331,6 +333,7 @@ class Node:
 
     async def next_steps(self, cursor: Cursor, limit: int, *, with_undo: bool = False) -> Sequence[ChainStep]:
         """What follows `cursor`; waits for it. Raises UnknownCursor."""
+        self._note_cursor(cursor)
         while True:
             changed = self._changed
             steps = await self.run_in_reader(
@@ -339,6 +342,21 @@ class Node:
             if steps:
                 return steps
             await changed.wait()
+
+    def _note_cursor(self, cursor: Cursor) -> None:
+        """Remember where the asking task stands: pruning keeps what it has not seen."""
+        task = asyncio.current_task()
+        if task is None:
+            return
+        if task not in self._cursors:
+            task.add_done_callback(self._forget_cursor)
+        self._cursors[task] = cursor.height
+
+    def _forget_cursor(self, task: "asyncio.Task[Any]") -> None:
+        self._cursors.pop(task, None)
+
+    def _lowest_cursor(self) -> int:
+        return min(list(self._cursors.values()), default=1 << 31)
 
     async def wait_caught_up(self, cursor: Cursor) -> bool:
         """Whether the cursor is at a tip that is not known to be behind the network."""

@@ -34,6 +34,7 @@ def chain_options(config: Config, params: ChainParams) -> ChainOptions:
         reindex_chainstate=config.get_bool("reindex-chainstate"),
         prune_mib=prune,
         stop_at_height=config.get_int("stopatheight", 0, least=0),
+        max_tip_age_s=config.get_int("maxtipage", 24 * 60 * 60, least=0),
         script_threads=_script_threads(config),
         test_activation_heights=_activation_heights(config, params),
     )
