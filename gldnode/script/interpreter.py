@@ -78,6 +78,10 @@ def _disabled(m: Machine) -> None:
     fail(ScriptErrorName.DISABLED_OPCODE)
 
 
+def _skipped_if(m: Machine) -> None:
+    m.open_condition(True)  # already below one that is false
+
+
 def _constant(item: bytes) -> Handler:
     def handler(m: Machine) -> None:
         m.stack.append(item)
@@ -98,13 +102,14 @@ for _opcode, _handler in (
     _HANDLERS[_opcode] = _handler
 
 _SKIPPED_HANDLERS: Final[dict[int, Handler]] = {
-    op.OP_IF: lambda m: m.open_condition(True),
-    op.OP_NOTIF: lambda m: m.open_condition(True),
+    op.OP_IF: _skipped_if,
+    op.OP_NOTIF: _skipped_if,
     op.OP_VERIF: _bad,
     op.OP_VERNOTIF: _bad,
     op.OP_ELSE: _else,
     op.OP_ENDIF: _end_if,
-} | dict.fromkeys(_DISABLED, _disabled)
+    **dict.fromkeys(_DISABLED, _disabled),
+}
 """What an opcode does in a branch that is not taken, where that is not nothing."""
 
 

@@ -375,7 +375,27 @@ def test_every_error_has_cores_sentence() -> None:
     assert len(set(ERROR_TEXTS.values())) == len(ERROR_TEXTS)
 
 
-# Large and odd transactions
+# Transactions
+
+
+def test_transactions_of_bitcoinjs() -> None:
+    cases = load_json("bitcoinjs-lib/transaction.json")
+    for case in cases["valid"]:
+        tx = parse_tx(bytes.fromhex(case["whex"] if case.get("whex") else case["hex"]))
+        assert tx.txid[::-1].hex() == case["id"]
+        assert tx.stripped().hex() == case["hex"]
+        if "weight" in case:
+            assert (tx.weight, tx.vsize) == (case["weight"], case["virtualSize"])
+        assert tx.is_coinbase is case["coinbase"]
+        for txin, wanted in zip(tx.inputs, case["raw"]["ins"], strict=True):
+            if "script" in wanted:
+                assert txin.script_sig == parse_asm(wanted["script"])
+        for output, wanted in zip(tx.outputs, case["raw"]["outs"], strict=True):
+            if "script" in wanted:
+                assert output.script_pubkey == parse_asm(wanted["script"])
+    for case in cases["invalid"]["fromBuffer"]:
+        with pytest.raises(DecodeError):
+            parse_tx(bytes.fromhex(case["hex"]))
 
 
 def _odd_transactions() -> list[bytes]:
