@@ -41,6 +41,7 @@ class PoolCore:
         self.view = CoinView(chain, self.graph)
         self.unbroadcast: frozenset[Txid] = frozenset()
         self.sequence = 0
+        self._changes = 0
         self._by_time: list[tuple[int, Txid]] = []
         self._listeners: list[Callable[[MempoolEvent], None]] = []
 
@@ -169,6 +170,14 @@ class PoolCore:
             self.deltas.pop(txid, None)
         if txid in self.graph:
             self.graph.change_fee(txid, delta)
+
+    def check_sometimes(self) -> None:
+        """`check` once in so many changes, where the operator asks for it."""
+        ratio = self.options.check_ratio
+        if ratio:
+            self._changes += 1
+            if self._changes % ratio == 0:
+                self.check()
 
     def check(self) -> None:
         """Assert that the parts agree with each other and with the chain (Core: CTxMemPool::check)."""

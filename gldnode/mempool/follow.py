@@ -73,6 +73,7 @@ class ChainFollower:
         self._drop_too_long(back)
         self._drop_premature()
         core.limit_size()
+        core.check_sometimes()
 
     def _bring_back(self, tx: Tx) -> bool:
         core = self._core

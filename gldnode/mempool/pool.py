@@ -70,6 +70,7 @@ class Mempool:
             raise
         self._check_max_feerate(ws, max_feerate)
         replaced = core.admit([ws], terms, core.clock.now() if now is None else now)
+        core.check_sometimes()
         return self._submitter.accepted(ws, replaced)
 
     @staticmethod
@@ -116,7 +117,9 @@ class Mempool:
     def submit_package(self, txs: Sequence[Tx], *, max_feerate: int | None = None) -> PackageResult:
         """Take in a child with its unconfirmed parents, the child paying for them (CPFP)."""
         self.finish_reorg()
-        return self._submitter.submit(txs, max_feerate)
+        result = self._submitter.submit(txs, max_feerate)
+        self._core.check_sometimes()
+        return result
 
     # --- the chain moves (validation thread)
 
@@ -124,6 +127,8 @@ class Mempool:
         """Chainstate listener: a block was connected or disconnected."""
         if isinstance(step, BlockConnected):
             self._follower.connected(step)
+            if not self._follower.is_reorganising:
+                self._core.check_sometimes()
         else:
             self._follower.disconnected(step)
 

@@ -124,7 +124,7 @@ class History:
 class MempoolMachine(RuleBasedStateMachine):
     @initialize(small=st.booleans())
     def start(self, small: bool) -> None:
-        options = MempoolOptions(ancestor_count=6, descendant_count=6, expiry_s=4_000)
+        options = MempoolOptions(ancestor_count=6, descendant_count=6, expiry_s=4_000, check_ratio=1)
         self.history = History(replace(options, max_mempool_bytes=60_000) if small else options)
 
     @rule(
