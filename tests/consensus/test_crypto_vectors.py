@@ -69,6 +69,29 @@ def test_ellswift_decoding() -> None:
         assert secp256k1.ellswift_decode(bytes.fromhex(row["ellswift"]))[1:].hex() == row["x"]
 
 
+def test_every_ellswift_encoding_of_a_point_decodes_to_it() -> None:
+    rows = _rows("bips/bip324-xswiftec_inv_test_vectors.csv")
+    assert len(rows) == 32
+    checked = 0
+    for row in rows:
+        for case in range(8):
+            if t := row[f"case{case}_t"]:
+                assert secp256k1.ellswift_decode(bytes.fromhex(row["u"] + t))[1:].hex() == row["x"]
+                checked += 1
+    assert checked > 60
+
+
+def test_rfc6979_signatures_of_bitcoinjs() -> None:
+    cases = load_json("bitcoinjs-lib/ecdsa.json")["valid"]["ecdsa"]
+    for case in cases:
+        key = bytes.fromhex(case["d"].zfill(64))
+        digest = sha256(case["message"].encode()).digest()
+        compact = compact_of_lax_der(secp256k1.sign_ecdsa(key, digest, grind=False))
+        assert compact is not None
+        assert compact.hex() == case["signature"]["r"] + case["signature"]["s"]
+    assert len(cases) > 5
+
+
 def test_ellswift_shared_secrets() -> None:
     rows = _rows("bips/bip324-packet_encoding_test_vectors.csv")
     assert len(rows) == 7
