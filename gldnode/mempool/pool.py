@@ -5,7 +5,7 @@ collections are copied in one step of the interpreter, and nothing iterates over
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gldnode.clock import Clock
@@ -261,29 +261,51 @@ class Mempool:
 
         A missing file counts as an empty one. Raises DecodeError, OSError.
         """
+        taken = 0
+        for taken in self.load_steps(path, use_current_time=use_current_time, apply_unbroadcast=apply_unbroadcast):
+            pass
+        return taken
+
+    def load_steps(
+        self,
+        path: Path,
+        *,
+        batch: int = 200,
+        use_current_time: bool = False,
+        apply_unbroadcast: bool = True,
+    ) -> Iterator[int]:
+        """`load` in steps, so that other work of the validation thread gets its turn in between.
+
+        Gives how many were taken so far, after each `batch` and at the end. Raises DecodeError, OSError.
+        """
+        taken = 0
         try:
             dump = parse_dump(path.read_bytes()) if path.exists() else MempoolDump(())
+            for number, one in enumerate(dump.txs, 1):
+                taken += self._load_one(one, use_current_time)
+                if number % batch == 0:
+                    yield taken
+            for txid, delta in dump.fee_deltas.items():
+                self.prioritise(txid, delta)
+            if apply_unbroadcast:
+                for txid in dump.unbroadcast:
+                    self.set_unbroadcast(txid)
         finally:
             self._loaded = True
+        yield taken
+
+    def _load_one(self, one: DumpedTx, use_current_time: bool) -> bool:
+        if one.fee_delta:
+            self.prioritise(one.tx.txid, one.fee_delta)
         now = self._core.clock.now()
-        taken = 0
-        for one in dump.txs:
-            if one.fee_delta:
-                self.prioritise(one.tx.txid, one.fee_delta)
-            time = now if use_current_time else one.time
-            if time <= now - self._core.options.expiry_s:
-                continue
-            try:
-                self.accept(one.tx, now=time)
-            except Reject:
-                continue
-            taken += 1
-        for txid, delta in dump.fee_deltas.items():
-            self.prioritise(txid, delta)
-        if apply_unbroadcast:
-            for txid in dump.unbroadcast:
-                self.set_unbroadcast(txid)
-        return taken
+        time = now if use_current_time else one.time
+        if time <= now - self._core.options.expiry_s:
+            return False
+        try:
+            self.accept(one.tx, now=time)
+        except Reject:
+            return False
+        return True
 
     def dump(self, path: Path, *, version: int = 2) -> int:
         """Write mempool.dat in Core's format, atomically; how many transactions. Raises OSError."""

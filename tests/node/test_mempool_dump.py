@@ -111,3 +111,17 @@ def test_a_missing_file_is_an_empty_pool_and_a_damaged_one_an_error(tmp_path: Pa
     with pytest.raises(DecodeError):
         lab.pool.load(path)
     assert lab.pool.loaded
+
+
+def test_loading_gives_way_between_batches(tmp_path: Path) -> None:
+    lab = PoolLab()
+    for _ in range(5):
+        lab.add()
+    path = tmp_path / "mempool.dat"
+    lab.pool.dump(path)
+    fresh = type(lab.pool)(lab.chain, lab.pool.options, lab.clock)
+    steps = fresh.load_steps(path, batch=2)
+    assert next(steps) == 2
+    assert not fresh.loaded
+    assert list(steps) == [4, 5]
+    assert fresh.loaded
