@@ -187,8 +187,8 @@ def show_webhooks(receiver: Receiver, secrets: dict[str, str], until: str) -> No
         if signer is None:
             raise Failed(f"a webhook came with a wrong signature: {signature!r}")
         name = event.get("type") or event.get("status")
-        shown = f"[green]webhook[/green] {name:<26} {signature[:22]}…  signature by the {signer}'s secret: [green]valid[/green]"
-        out.print("   " + shown, soft_wrap=True)
+        verdict = f"signature by the {signer}'s secret: [green]valid[/green]"
+        out.print(f"   [green]webhook[/green] {name:<26} {signature[:22]}…  {verdict}", soft_wrap=True)
         if name == until:
             return
 
@@ -245,10 +245,12 @@ def run(demo: Demo, receiver: Receiver, keep: bool) -> None:
     out.print("the invoice is [bold green]paid[/bold green]")
     if keep:
         out.rule("what next")
-        print_next(demo, key, store["storeId"], invoice_id)
+        demo.http("DELETE", f"/api/v1/stores/{store['storeId']}/webhooks/{hook['id']}", key, show=False)
+        print_next(demo, key, store["storeId"], invoice_id, miner)
 
 
-def print_next(demo: Demo, key: str, store_id: str, invoice_id: str) -> None:
+def print_next(demo: Demo, key: str, store_id: str, invoice_id: str, miner: str) -> None:
+    """What a developer would do with the running node."""
     cli = f"{BIN / 'gld-cli'} {' '.join(demo.flags)}"
     for line in (
         f"checkout page    {demo.base}/i/{invoice_id}",
@@ -256,7 +258,7 @@ def print_next(demo: Demo, key: str, store_id: str, invoice_id: str) -> None:
         f"API key          {key}",
         f"store            {store_id}",
         f"command line     {cli} getblockchaininfo",
-        f"mine a block     {cli} -rpcwallet=customer -generate 1",
+        f"mine a block     {cli} generatetoaddress 1 {miner}",
         f"stop             {cli} stop",
         f"data folder      {demo.folder}",
     ):
