@@ -261,9 +261,7 @@ class Mempool:
 
         A missing file counts as an empty one. Raises DecodeError, OSError.
         """
-        taken = 0
-        for taken in self.load_steps(path, use_current_time=use_current_time, apply_unbroadcast=apply_unbroadcast):
-            pass
+        *_, taken = self.load_steps(path, use_current_time=use_current_time, apply_unbroadcast=apply_unbroadcast)
         return taken
 
     def load_steps(
