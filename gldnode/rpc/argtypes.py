@@ -43,6 +43,7 @@ estimatesmartfee conf_target* estimate_mode
 fundrawtransaction hexstring options{add_inputs* include_unsafe* minconf* maxconf* changeAddress \
     changePosition* change_type lockUnspents* fee_rate~ feeRate~ subtractFeeFromOutputs* replaceable* \
     conf_target* estimate_mode} iswitness*
+generate
 generateblock output transactions* submit*
 generatetoaddress nblocks* address maxtries*
 generatetodescriptor num_blocks* descriptor maxtries*
@@ -62,6 +63,7 @@ getblockhash height*
 getblockheader blockhash verbose*
 getblockstats hash_or_height~ stats*
 getblocktemplate template_request*
+getchainstates
 getchaintips
 getchaintxstats nblocks* blockhash
 getconnectioncount
@@ -96,6 +98,7 @@ gettxspendingprevout outputs* options{mempool_only* return_spending_tx*}
 getunconfirmedbalance
 getwalletinfo
 getwalletmnemonic
+getzmqnotifications
 help command
 importdescriptors requests*
 importmempool filepath options{use_current_time* apply_fee_delta_priority* apply_unbroadcast_set*}
@@ -124,6 +127,7 @@ reconsiderblock blockhash
 rescanblockchain start_height* stop_height*
 restorewallet wallet_name backup_file load_on_startup*
 savemempool
+scanblocks action scanobjects* start_height* stop_height* filtertype options{filter_false_positives*}
 scantxoutset action scanobjects*
 send outputs~ conf_target* estimate_mode fee_rate~ options{add_inputs* include_unsafe* add_to_wallet* \
     change_address change_position* change_type inputs* locktime* lock_unspents* psbt* \

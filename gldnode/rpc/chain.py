@@ -9,12 +9,13 @@ from gldnode.chain.verify import ChainDamaged
 from gldnode.consensus.deployments import script_flags
 from gldnode.indexes import BlockFilterIndex, IndexFollower
 from gldnode.primitives.hashes import BlockHash
-from gldnode.rpc.blocks import known_entry
+from gldnode.rpc.blocks import known_entry, verification_progress
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
+from gldnode.rpc.json import number
 from gldnode.rpc.params import block_hash, num, text
 from gldnode.rpc.registry import MethodGroup
-from gldnode.rpc.render import display
+from gldnode.rpc.render import difficulty_number, display, target_hex
 
 __all__ = ["methods"]
 
@@ -71,6 +72,32 @@ async def getdeploymentinfo(ctx: RpcContext, blockhash: bytes | None) -> dict[st
             name: {"type": "buried", "active": entry.height + 1 >= height, "height": height}
             for name, height in heights.items()
         },
+    }
+
+
+@methods.method(
+    "getchainstates",
+    "Return information about chainstates.",
+    returns='{"headers":n,"chainstates":[{...}]}',
+)
+async def getchainstates(ctx: RpcContext) -> dict[str, Any]:
+    chainstate = ctx.node.chainstate
+    tip = chainstate.tip_entry
+    return {
+        "headers": chainstate.best_header.height,
+        "chainstates": [
+            {
+                "blocks": tip.height,
+                "bestblockhash": display(tip.hash),
+                "bits": f"{tip.bits:08x}",
+                "target": target_hex(tip.bits),
+                "difficulty": difficulty_number(tip.bits),
+                "verificationprogress": number(verification_progress(ctx)),
+                "coins_db_cache_bytes": 8 << 20,
+                "coins_tip_cache_bytes": chainstate.options.dbcache_mib << 20,
+                "validated": True,
+            }
+        ],
     }
 
 

@@ -18,7 +18,7 @@ from gldnode.rpc.params import anything, arr, boolean, hash_value, integer_value
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import display, script_json
 
-__all__ = ["methods", "parse_range"]
+__all__ = ["methods", "parse_range", "scripts_of_scan_object"]
 
 methods = MethodGroup("Blockchain")
 
@@ -199,7 +199,7 @@ async def scantxoutset(ctx: RpcContext, action: str, scanobjects: list[Any] | No
         raise RpcError(RpcCode.MISC_ERROR, "scanobjects argument is required for the start action")
     needles: dict[bytes, str] = {}
     for item in scanobjects:
-        needles.update(await ctx.read(lambda item=item: _scripts_of(ctx, item)))  # type: ignore[misc]  # default's type
+        needles.update(await ctx.read(lambda item=item: scripts_of_scan_object(ctx, item)))  # type: ignore[misc]  # default's type
     scan = CoinScan()
     ctx.services.add(scan)
     try:
@@ -249,7 +249,7 @@ def _scan(
     }
 
 
-def _scripts_of(ctx: RpcContext, item: Any) -> dict[bytes, str]:
+def scripts_of_scan_object(ctx: RpcContext, item: Any) -> dict[bytes, str]:
     """The scripts of a scan object, each with a descriptor of its own (Core: EvalDescriptorStringOrObject)."""
     bounds = (0, DEFAULT_RANGE_END)
     if json_type(item) == "string":

@@ -134,6 +134,15 @@ async def logging_method(ctx: RpcContext, include: list[Any] | None, exclude: li
     return setup.active
 
 
+@methods.method(
+    "getzmqnotifications",
+    "Returns information about the active ZeroMQ notifications.",
+    returns='[{"type":"str","address":"str","hwm":n},...]',
+)
+async def getzmqnotifications(ctx: RpcContext) -> list[dict[str, Any]]:
+    return []  # this node publishes events over HTTP
+
+
 def _echo_params() -> list[Any]:
     return [anything(f"arg{index}", "") for index in range(10)]
 

@@ -166,6 +166,17 @@ def _named_tx(ctx: RpcContext, item: Any) -> Tx:
     return entry.tx
 
 
+@test_methods.method(
+    "generate",
+    "has been replaced by generatetoaddress.",
+    hidden=True,
+)
+async def generate(ctx: RpcContext) -> None:
+    raise RpcError(
+        RpcCode.METHOD_NOT_FOUND, "generate\n\nhas been replaced by generatetoaddress. See help generatetoaddress."
+    )
+
+
 @methods.method(
     "getmininginfo",
     "Returns a json object containing mining-related information.",
