@@ -193,8 +193,8 @@ class Activator:
     def roll_to(self, target: BlockEntry, *, trust_scripts: bool) -> None:
         """At start: bring the coins to the tip that followers have seen. Tells no one.
 
-        With `trust_scripts` blocks that were connected before are not verified again. Raises Reject when a block
-        fails now.
+        With `trust_scripts` blocks that were connected before are not verified again. Stops before one that fails
+        now.
         """
         fork = last_common_ancestor(self.active.tip_entry, target)
         self.between = True
@@ -206,7 +206,11 @@ class Activator:
             height = self.active.height
             for entry in _path(self.active.tip_entry, target.ancestor(min(height + _PATH_CHUNK, target.height))):
                 known = trust_scripts and entry.is_valid_to(flags.VALID_SCRIPTS)
-                self._connect(entry, self.body(entry), verify_scripts=not known)
+                try:
+                    self._connect(entry, self.body(entry), verify_scripts=not known)
+                except Reject as error:
+                    self._failed(entry, error)
+                    return
                 self.active.set_tip(entry)
                 if self.coins.is_full:
                     self.coins.flush(entry.hash)

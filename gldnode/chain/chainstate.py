@@ -6,19 +6,18 @@ rolls the coins forward from blocks that are stored already.
 """
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from gldnode.chain import entry as flags
-from gldnode.chain.activate import Activator, read_body, read_undo
+from gldnode.chain.activate import Activator
 from gldnode.chain.active import ActiveChain
-from gldnode.chain.blockfiles import BlockFileDamaged, BlockFiles, DiskFiles, Files, MemoryFiles
+from gldnode.chain.blockfiles import BlockFiles, DiskFiles, Files, MemoryFiles
 from gldnode.chain.coins import CoinsCache
 from gldnode.chain.entry import BlockEntry
-from gldnode.chain.follow import steps_after
 from gldnode.chain.index import BlockIndex, IndexDamaged, wipe
 from gldnode.chain.layout import (
     BEST_BLOCK_KEY,
@@ -35,11 +34,11 @@ from gldnode.chain.options import (
     AcceptStatus,
     BlockUnavailable,
     ChainOptions,
-    ChainTip,
     DiskSpaceLow,
 )
+from gldnode.chain.prune import prune_files
+from gldnode.chain.reader import ChainReader
 from gldnode.chain.reindex import scan_block_files
-from gldnode.chain.tips import chain_tips
 from gldnode.chain.utxostats import CoinStats, HashKind, coin_stats
 from gldnode.chain.verify import verify_chain
 from gldnode.clock import Clock
@@ -53,11 +52,11 @@ from gldnode.consensus.connect import BlockDelta, connect_block
 from gldnode.consensus.deployments import with_activation_heights
 from gldnode.consensus.pow import block_work
 from gldnode.errors import Reject, RejectKind
-from gldnode.events import ChainStep, Cursor, Tip
+from gldnode.events import ChainStep, Tip
 from gldnode.params import ChainParams
 from gldnode.primitives.block import Block, BlockHeader
-from gldnode.primitives.coin import BlockUndo, Coin
-from gldnode.primitives.hashes import ZERO_HASH, BlockHash
+from gldnode.primitives.coin import Coin
+from gldnode.primitives.hashes import ZERO_HASH
 from gldnode.primitives.tx import OutPoint
 from storage.kv import KV, WriteBatch
 from storage.leveldb import LevelKV
@@ -66,7 +65,6 @@ from storage.schema import ensure_schema
 
 __all__ = ["Chainstate", "StepListener"]
 
-T = TypeVar("T")
 StepListener = Callable[[ChainStep], None]
 
 MIN_BLOCKS_TO_KEEP: Final = 288
@@ -80,7 +78,7 @@ _ASSUMED_AGE_S: Final = 60 * 60 * 24 * 7 * 2
 """Blocks younger than two weeks of work are verified whatever `-assumevalid` says."""
 
 
-class Chainstate:
+class Chainstate(ChainReader):
     """One network's chain. Made by `open`; `close` flushes."""
 
     def __init__(
@@ -207,155 +205,6 @@ class Chainstate:
             self._coins.close()
             self._index.close()
             self._store.close()
-
-    # -- reads, any thread --
-
-    @property
-    def tip(self) -> Tip:
-        return self._active.tip
-
-    @property
-    def tip_entry(self) -> BlockEntry:
-        return self._active.tip_entry
-
-    @property
-    def best_header(self) -> BlockEntry:
-        """The header with most work whose chain has not failed; its body may not be here."""
-        return self._index.best_header
-
-    @property
-    def minimum_chain_work(self) -> int:
-        return self._minimum_work
-
-    @property
-    def is_initial_block_download(self) -> bool:
-        """Until the tip has enough work and is recent; then never again (Core: IsInitialBlockDownload)."""
-        if not self._ibd_over:
-            tip = self._active.tip
-            self._ibd_over = (
-                tip.chain_work >= self._minimum_work and tip.time >= self.clock.now() - self.options.max_tip_age_s
-            )
-        return not self._ibd_over
-
-    def entry(self, block_hash: bytes) -> BlockEntry | None:
-        """A known header's entry."""
-        return self._index.get(block_hash)
-
-    def entry_at(self, height: int) -> BlockEntry | None:
-        """The active chain's block at `height`; None above the tip or below 0."""
-        return self._active.at(height)
-
-    def next_in_chain(self, entry: BlockEntry) -> BlockEntry | None:
-        """What follows `entry` on the active chain; None for the tip and for a stale block."""
-        return self._active.after(entry)
-
-    def is_active(self, entry: BlockEntry) -> bool:
-        return self._active.contains(entry)
-
-    def entries(self) -> Collection[BlockEntry]:
-        """All known headers."""
-        return list(self._index.entries.values())
-
-    def chain_tips(self) -> list[ChainTip]:
-        """`getchaintips`: every branch's end, the highest first."""
-        return chain_tips(self._index, self._active)
-
-    def block_hash(self, height: int) -> BlockHash | None:
-        entry = self._active.at(height)
-        return None if entry is None else entry.hash
-
-    def height_of(self, block_hash: bytes) -> int | None:
-        """Height of an active-chain block, None for an unknown or stale one."""
-        entry = self._index.get(block_hash)
-        return entry.height if entry is not None and self._active.contains(entry) else None
-
-    def header(self, block_hash: bytes) -> bytes | None:
-        entry = self._index.get(block_hash)
-        return None if entry is None else entry.header_bytes
-
-    def read_block(self, block_hash: bytes) -> Block | None:
-        """A stored block; None when unknown or pruned. Raises BlockFileDamaged, OSError."""
-        entry = self._index.get(block_hash)
-        return None if entry is None else self._body_of(entry)
-
-    def read_block_bytes(self, block_hash: bytes) -> bytes | None:
-        """A stored block's bytes; None when unknown or pruned."""
-        entry = self._index.get(block_hash)
-        if entry is None or not entry.has_data:
-            return None
-        return self._store.read_block(entry.file, entry.data_pos)
-
-    block_bytes = read_block_bytes
-
-    def read_undo(self, block_hash: bytes) -> BlockUndo | None:
-        """The coins that a connected block spent; () for genesis, None when not stored."""
-        entry = self._index.get(block_hash)
-        return None if entry is None else self._undo_of(entry)
-
-    def coin(self, prevout: OutPoint) -> Coin | None:
-        """The unspent confirmed output, without regard to the mempool."""
-        return self._coins.get(prevout)
-
-    def locator(self, entry: BlockEntry | None = None) -> list[BlockHash]:
-        """Hashes from `entry` (the tip) back to genesis with growing gaps."""
-        return self._active.locator(entry)
-
-    def find_fork(self, locator: Sequence[bytes]) -> BlockEntry:
-        """The highest active block that the locator names; genesis when none."""
-        known = (self._index.get(block_hash) for block_hash in locator)
-        return self._active.find_fork([entry for entry in known if entry is not None])
-
-    def steps_after(
-        self, cursor: Cursor, limit: int, max_bytes: int = 32_000_000, with_undo: bool = False
-    ) -> list[ChainStep]:
-        """What follows the cursor: durable connects in order, or disconnects back to the active chain.
-
-        Raises UnknownCursor, BlockUnavailable.
-        """
-        return steps_after(
-            cursor,
-            find=self._index.get,
-            active=self._active,
-            durable_height=lambda: self.durable_height,
-            body=self._body_of,
-            undo=self._undo_of if with_undo else lambda entry: None,
-            limit=limit,
-            max_bytes=max_bytes,
-        )
-
-    def _body_of(self, entry: BlockEntry) -> Block | None:
-        return _unless_pruned(entry, flags.HAVE_DATA, lambda: read_body(self._store, entry))
-
-    def _undo_of(self, entry: BlockEntry) -> BlockUndo | None:
-        if entry.height == 0:
-            return ()
-        return _unless_pruned(entry, flags.HAVE_UNDO, lambda: read_undo(self._store, entry))
-
-    def coin_stats(self, kind: HashKind) -> CoinStats:
-        """`gettxoutsetinfo`: the whole set as of the tip. Validation thread, for it flushes first."""
-        self.flush()
-        return coin_stats(self._coins, self._active.tip_entry, kind)
-
-    def scan_coins(self) -> tuple[Tip, Iterator[tuple[OutPoint, Coin]]]:
-        """Every coin as of the tip it names (`scantxoutset`), to read at leisure in any thread.
-
-        Validation thread, for it flushes first.
-        """
-        self.flush()
-        coins = self._coins.stored_coins()
-        first = next(coins, None)  # the database's snapshot is taken at the first step
-        return self._active.tip, iter(()) if first is None else chain((first,), coins)
-
-    @property
-    def size_on_disk(self) -> int:
-        """Bytes of blocks and undo data."""
-        return self._store.total_size()
-
-    @property
-    def prune_height(self) -> int | None:
-        """The lowest height from which all blocks are stored; None while nothing has been pruned."""
-        stored = self._index.read_flag(PRUNED_KEY)
-        return None if stored is None else int.from_bytes(stored, "little")
 
     # -- writes, validation thread --
 
@@ -542,6 +391,23 @@ class Chainstate:
         """
         return verify_chain(self.params, self._active, self._store, self._coins, self._activator, level, depth)
 
+    # -- the set of coins, flushed first --
+
+    def coin_stats(self, kind: HashKind) -> CoinStats:
+        """`gettxoutsetinfo`: the whole set as of the tip. Validation thread, for it flushes first."""
+        self.flush()
+        return coin_stats(self._coins, self._active.tip_entry, kind)
+
+    def scan_coins(self) -> tuple[Tip, Iterator[tuple[OutPoint, Coin]]]:
+        """Every coin as of the tip it names (`scantxoutset`), to read at leisure in any thread.
+
+        Validation thread, for it flushes first.
+        """
+        self.flush()
+        coins = self._coins.stored_coins()
+        first = next(coins, None)  # the database's snapshot is taken at the first step
+        return self._active.tip, iter(()) if first is None else chain((first,), coins)
+
     # -- pruning --
 
     def prune_to(self, height: int) -> int:
@@ -550,7 +416,9 @@ class Chainstate:
         Returns the height of the last pruned block, -1 when nothing could be.
         """
         last = min(height, self._active.height - MIN_BLOCKS_TO_KEEP, self.prune_floor() - 1)
-        return self._prune(lambda file, highest, total: highest <= last)
+        return prune_files(
+            self._index, self._store, self._active.tip, self.flush, lambda highest, _: highest <= last
+        )
 
     def prune_automatically(self) -> int:
         """Keep the block files below `-prune`; -1 when nothing was deleted."""
@@ -558,35 +426,13 @@ class Chainstate:
         if target <= 1:
             return -1
         last = min(self._active.height - MIN_BLOCKS_TO_KEEP, self.prune_floor() - 1)
-        return self._prune(lambda file, highest, total: highest <= last and total > target * _MIB)
-
-    def _prune(self, may_go: Callable[[int, int, int], bool]) -> int:
-        by_file: dict[int, list[BlockEntry]] = {}
-        for entry in self._index.entries.values():
-            if entry.has_data or entry.has_undo:
-                by_file.setdefault(entry.file, []).append(entry)
-        total = self._store.total_size()
-        gone: list[int] = []
-        pruned = -1
-        for file in sorted(by_file):
-            highest = max(entry.height for entry in by_file[file])
-            if file == self._store.current or not may_go(file, highest, total):
-                continue
-            gone.append(file)
-            total -= self._store.file_size(file)
-            pruned = max(pruned, highest)
-        if not gone:
-            return -1
-        self.flush()  # the coins must not need these blocks any more
-        for file in gone:
-            for entry in by_file[file]:
-                entry.status &= ~(flags.HAVE_DATA | flags.HAVE_UNDO)
-                self._index.touch(entry)
-        self._index.commit(self._active.tip_entry.hash)
-        self._index.write_flag(PRUNED_KEY, (pruned + 1).to_bytes(4, "little"))
-        for file in gone:
-            self._store.delete(file)
-        return pruned
+        return prune_files(
+            self._index,
+            self._store,
+            self._active.tip,
+            self.flush,
+            lambda highest, total: highest <= last and total > target * _MIB,
+        )
 
     # -- inside --
 
@@ -635,18 +481,6 @@ class Chainstate:
         self._activator.activate_best()
         self.flush()
         self._index.write_flag(REINDEX_KEY, None)
-
-
-def _unless_pruned(entry: BlockEntry, stored: int, read: Callable[[], T]) -> T | None:
-    """What `read` gives, None where the entry's files are gone, even if only since a moment."""
-    if not entry.status & stored:
-        return None
-    try:
-        return read()
-    except BlockFileDamaged:
-        if entry.status & stored:
-            raise
-        return None
 
 
 def _wipe_for_rebuild(index_kv: KV, coins_kv: KV, *, index: bool, coins: bool) -> None:

@@ -8,7 +8,7 @@ from gldnode.chain.index import BlockIndex
 from gldnode.consensus.check_block import check_block, contextual_check_block
 from gldnode.errors import Reject, RejectKind
 from gldnode.params import ChainParams
-from gldnode.primitives.block import Block, BlockHeader
+from gldnode.primitives.block import Block, BlockHeader, parse_block
 
 __all__ = ["scan_block_files"]
 
@@ -20,7 +20,7 @@ def scan_block_files(
     accept_header: Callable[[BlockHeader], BlockEntry],
 ) -> int:
     """Enter every stored block that keeps the rules; returns how many. Blocks may stand before their parents."""
-    waiting: dict[bytes, list[tuple[int, int, Block]]] = {}
+    waiting: dict[bytes, list[tuple[int, int]]] = {}
     count = 0
     for file in store.numbers():
         for pos, block in store.scan(file):
@@ -29,11 +29,12 @@ def scan_block_files(
                 at_file, at_pos, found = todo.pop()
                 prev_hash = found.header.prev_hash
                 if found.hash != params.genesis.hash and index.get(prev_hash) is None:
-                    waiting.setdefault(prev_hash, []).append((at_file, at_pos, found))
+                    waiting.setdefault(prev_hash, []).append((at_file, at_pos))
                     continue
                 if _enter(found, at_file, at_pos, index, params, accept_header):
                     count += 1
-                    todo.extend(waiting.pop(found.hash, ()))
+                    children = waiting.pop(found.hash, ())
+                    todo.extend((f, p, parse_block(store.read_block(f, p))) for f, p in children)
     return count
 
 
