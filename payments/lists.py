@@ -62,7 +62,7 @@ def _parse_cursor(text: str | None) -> tuple[int, str] | None:
     if text is None:
         return None
     created, dash, invoice_id = text.partition("-")
-    if not dash or not created.isdecimal() or len(created) > 12 or not invoice_id.isascii():
+    if not text.isascii() or not dash or not created.isdecimal() or len(created) > 12:
         raise ValidationError(FieldProblem("cursor", "Invalid cursor"))
     return int(created), invoice_id
 

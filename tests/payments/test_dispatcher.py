@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -28,11 +28,12 @@ async def till(tmp_path: Path) -> AsyncIterator[Till]:
         yield opened
 
 
-async def wait_until(condition: "object", timeout_s: float = 5) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
+async def wait_until(condition: Callable[[], bool], timeout_s: float = 5) -> None:
+    for _ in range(int(timeout_s * 100)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it does not become true")
 
 
 def position(till: Till, reader: str) -> int:
