@@ -1,0 +1,1 @@
+"""Signatures and keys of secp256k1, and the set hash. Pure."""

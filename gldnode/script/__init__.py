@@ -1,0 +1,1 @@
+"""Scripts: their form, their text, what they sign, and whether they may spend. Pure."""

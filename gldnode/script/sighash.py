@@ -133,7 +133,8 @@ class SighashCache:
 
     def sha_prevouts(self) -> bytes:
         if not self._sha_prevouts:
-            self._sha_prevouts = sha256(b"".join([txin.prevout for txin in self.tx.inputs]))
+            prevouts = b"".join([txin.prevout for txin in self.tx.inputs])
+            self._sha_prevouts = hashlib.sha256(prevouts).digest()
         return self._sha_prevouts
 
     def sha_sequences(self) -> bytes:
@@ -161,13 +162,15 @@ class SighashCache:
 
     def v0_midstates(self) -> tuple[bytes, bytes, bytes]:
         """hashPrevouts, hashSequence and hashOutputs of SIGHASH_ALL."""
-        if self._v0 is None:
-            self._v0 = (
-                sha256(self.sha_prevouts()),
-                sha256(self.sha_sequences()),
-                sha256(self.sha_outputs()),
+        midstates = self._v0
+        if midstates is None:
+            hashed = hashlib.sha256
+            midstates = self._v0 = (
+                hashed(self.sha_prevouts()).digest(),
+                hashed(self.sha_sequences()).digest(),
+                hashed(self.sha_outputs()).digest(),
             )
-        return self._v0
+        return midstates
 
     def segwit_v0(self, index: int, script_code: bytes, amount: int, hash_type: int) -> bytes:
         """BIP 143. `hash_type` is the signature's whole last byte."""
