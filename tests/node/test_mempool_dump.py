@@ -71,9 +71,7 @@ def test_a_restart_keeps_transactions_times_deltas_and_what_nobody_asked_for(tmp
             assert block is not None
             again.chain.accept_block(block)
         again.clock.set_mock_time(START_TIME + 900)
-        assert not again.pool.loaded
         assert again.pool.load(path) == 4
-        assert again.pool.loaded
         assert set(again.pool.txids()) == set(lab.pool.txids())
         assert again.pool.prioritised() == {txs[1].txid: 500, absent.txid: -7}
         assert again.pool.unbroadcast() == {late.txid}

@@ -110,8 +110,8 @@ def test_who_pays_least_into_a_full_pool_is_told_that_it_is_full() -> None:
 
 def test_mempool_full_is_the_reason_where_eviction_takes_the_newcomer() -> None:
     lab = small_pool()
-    reasons = []
-    while len(reasons) < 1 or not reasons[-1]:
+    reasons: list[str] = []
+    while not reasons or not reasons[-1]:
         reasons.append(lab.reason(lab.tx(fee=5_000)))
     assert reasons[-1] == "mempool full"
 

@@ -23,8 +23,9 @@ from tests.support.campaign import campaign, campaign_seed
 from tests.support.pool import ANYONE, START_TIME, PoolLab
 
 
-def template_of(lab: PoolLab, **limits: int) -> BlockTemplate:
-    return build_template(lab.chain, lab.pool, ANYONE, now=lab.clock.now(), **limits)
+def template_of(lab: PoolLab, max_weight: int = 4_000_000, min_feerate: int = 1) -> BlockTemplate:
+    now = lab.clock.now()
+    return build_template(lab.chain, lab.pool, ANYONE, now=now, max_weight=max_weight, min_feerate=min_feerate)
 
 
 def txids(template: BlockTemplate) -> list[Txid]:
