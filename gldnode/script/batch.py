@@ -28,7 +28,6 @@ _CHUNK_INPUTS: Final = 64
 """What one thread takes at a time: 3 ms of work."""
 _P2SH_WITNESS: Final = int(ScriptFlags.P2SH | ScriptFlags.WITNESS)
 _TAPROOT: Final = int(ScriptFlags.P2SH | ScriptFlags.WITNESS | ScriptFlags.TAPROOT)
-_LOW_S: Final = int(ScriptFlags.LOW_S)
 _DEFINED_HASH_TYPES: Final = frozenset((0x01, 0x02, 0x03, 0x81, 0x82, 0x83))
 _ALMOST_ZERO: Final = bytes(16)
 """A program that begins so may be zero as a truth value: a matter for the interpreter."""
@@ -112,7 +111,7 @@ class _FastPath:
     __slots__ = ("_ecdsa", "_forms", "_schnorr")
 
     def __init__(self, flags: int) -> None:
-        self._ecdsa: EcdsaVerify = strict_ecdsa_verifier(low_s=bool(flags & _LOW_S))
+        self._ecdsa: EcdsaVerify = strict_ecdsa_verifier()
         self._schnorr: SchnorrVerify = schnorr_verifier()
         forms: dict[int, Callable[[SighashCache, int, TxIn, SpentOutput], bool]] = {25: self._p2pkh}
         if flags & _P2SH_WITNESS == _P2SH_WITNESS:
