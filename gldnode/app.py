@@ -332,7 +332,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(arguments)
     except (ConfigError, StartupError, StorageError, NodeError, OSError) as error:
-        log.error("Error: %s", error)
         sys.stderr.write(f"Error: {error}\n")
         return 1
 
