@@ -6,8 +6,18 @@ from random import Random
 
 import pytest
 
-from gldnode.crypto.der import compact_of_lax_der
-from gldnode.crypto.secp256k1 import CURVE_ORDER, pubkey_of, sign_ecdsa, sign_schnorr, tweak_pubkey, tweak_seckey
+from gldnode.crypto.der import compact_of_lax_der, is_strict_der
+from gldnode.crypto.secp256k1 import (
+    CURVE_ORDER,
+    is_low_der_signature,
+    pubkey_of,
+    sign_ecdsa,
+    sign_schnorr,
+    strict_ecdsa_verifier,
+    tweak_pubkey,
+    tweak_seckey,
+    verify_ecdsa,
+)
 from gldnode.primitives.hashes import hash160
 from gldnode.primitives.tx import Tx, TxIn, TxOut, make_tx, outpoint
 from gldnode.script import batch
@@ -335,3 +345,22 @@ def test_the_first_failure_is_named_whatever_thread_finds_it(pool: ThreadPoolExe
     assert expected is not None
     assert expected[0] == 12
     assert _named(verify_inputs(jobs, MANDATORY_SCRIPT_VERIFY_FLAGS, pool if threads else None)) == expected
+
+
+def test_the_strict_verifier_says_yes_only_where_every_rule_does() -> None:
+    rng = Random(campaign_seed("strict verifier"))
+    strict = strict_ecdsa_verifier()
+    accepted = 0
+    key, digest, signature = _KEYS[0], bytes(32), b""
+    for number in range(campaign(1500, 200_000)):
+        if number % 50 == 0:
+            key, digest = rng.choice(_KEYS), rng.randbytes(32)
+            signature = sign_ecdsa(key, digest, grind=False)
+        changed = signature
+        for _ in range(rng.randrange(3)):
+            changed = rng.choice((_high_s, _flip, _padded))(rng, changed + b"\x01")[:-1]
+        every_rule = is_strict_der(changed + b"\x01") and is_low_der_signature(changed)
+        expected = every_rule and verify_ecdsa(changed, digest, pubkey_of(key))
+        assert strict(changed, digest, pubkey_of(key)) is expected
+        accepted += expected
+    assert accepted > 100
