@@ -145,6 +145,11 @@ def _store_of(context: ApiContext, route: Route, path: Mapping[str, str]) -> str
     if "webhookId" in path:
         webhook = context.service.webhook(path["webhookId"])
         return webhook.store_id if webhook is not None else ""
+    if "paymentRequestId" in path:
+        request = context.service.requests.get(path["paymentRequestId"])
+        return request.store_id if request is not None else ""
+    if "payoutId" in path or "pullPaymentId" in path:  # there are none
+        return ""
     return None
 
 

@@ -257,11 +257,11 @@ async def _read_model(request: web.Request, context: ApiContext, route: Route) -
     if route.body is None:
         return NoBody()
     body = await read_body(request, route.max_bytes, context.limits.body_timeout_s)
-    if not body.strip() and route.body_optional:
-        body = b"{}"
     if not body.strip():
-        raise Invalid("request", "A JSON body is required.")
-    if "Content-Type" in request.headers and not _is_json(request.content_type):
+        if not route.body_optional:
+            raise Invalid("request", "A JSON body is required.")
+        body = b"{}"
+    elif "Content-Type" in request.headers and not _is_json(request.content_type):
         raise ApiError(415, "unsupported-media-type", "The body's Content-Type must be application/json.")
     try:
         return decode_model(body, route.body, route.max_bytes)

@@ -15,6 +15,7 @@ from payments.ids import new_short_id, new_store_id
 from payments.invoice import ZeroConf
 from payments.layout import ReaderState, Watch, callback_reader
 from payments.methods import chain_method_id, derived_addresses, parse_chain_method
+from payments.requests import PaymentRequests
 from payments.stores import SETTING_NAMES, ApiKey, ChainMethod, Store, StoreSettings
 from payments.vault import Vault
 from storage.database import ABSENT, Database, Txn
@@ -60,6 +61,11 @@ class StoreBook:
     def accounts(self) -> Accounts:
         """Users and their roles in stores."""
         return Accounts(self._vault, self._host.clock, self._host.entropy)
+
+    @cached_property
+    def requests(self) -> PaymentRequests:
+        """Bills that may be paid by several invoices."""
+        return PaymentRequests(self._vault)
 
     # Stores
 

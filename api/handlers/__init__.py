@@ -1,6 +1,20 @@
 """The route tables, in the order in which they are served."""
 
-from api.handlers import absent, btngpay, invoices, keys, methods, misc, rates, stores, system, users, webhooks
+from api.handlers import (
+    absent,
+    activity,
+    btngpay,
+    invoices,
+    keys,
+    methods,
+    misc,
+    payment_requests,
+    rates,
+    stores,
+    system,
+    users,
+    webhooks,
+)
 from api.routing import RouteTable
 
 __all__ = ["payment_tables", "system_tables"]
@@ -16,6 +30,8 @@ def payment_tables() -> list[RouteTable]:
         methods.table,
         invoices.table,
         webhooks.table,
+        activity.table,
+        payment_requests.table,
         rates.table,
         misc.table,
         absent.table,

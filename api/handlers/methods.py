@@ -8,7 +8,7 @@ from msgspec import UNSET, Raw
 from api.auth import require
 from api.errors import ApiError, ErrorShape, Invalid
 from api.fields import Given, is_null
-from api.models.stores import MethodRequest, MethodSettingsAnswer
+from api.models.stores import MethodRequest, MethodSettingsAnswer, PreviewAddress, PreviewAnswer, PreviewRequest
 from api.routing import Call, Param, ParamKind, RouteTable
 from payments.methods import normalise_method_id
 from payments.service import require_store
@@ -21,6 +21,8 @@ table = RouteTable("/api/v1", "Store payment methods", ErrorShape.GREENFIELD)
 VIEW = "btcpay.store.canviewstoresettings"
 MODIFY = "btcpay.store.canmodifystoresettings"
 _ONE = "/stores/{storeId}/payment-methods/{paymentMethodId}"
+VIEW_WALLET = "btcpay.store.canviewwallet"
+_RANGE = (Param("offset", ParamKind.INTEGER, maximum=2**31 - 1), Param("count", ParamKind.INTEGER, maximum=1000))
 _WITH_CONFIG = Param("includeConfig", ParamKind.FLAG, summary="Needs canmodifystoresettings.")
 
 
@@ -83,6 +85,47 @@ async def set_payment_method(call: Call[MethodRequest]) -> MethodSettingsAnswer:
 async def delete_payment_method(call: Call[None]) -> None:
     _check_known(call)
     await call.context.service.remove_chain_method(call.store)
+
+
+@table.add(
+    "GET",
+    _ONE + "/wallet/preview",
+    access=VIEW_WALLET,
+    answer=PreviewAnswer,
+    summary="The store's addresses",
+    query=_RANGE,
+    errors=(404,),
+)
+async def preview_addresses(call: Call[None]) -> PreviewAnswer:
+    _check_known(call)
+    chain = require_store(call.context.service, call.store).chain
+    if chain is None:
+        raise _not_found()
+    return _preview(call, chain.text)
+
+
+@table.add(
+    "POST",
+    _ONE + "/wallet/preview",
+    access="btcpay.store.canmanagewalletsettings",
+    body=PreviewRequest,
+    answer=PreviewAnswer,
+    summary="The addresses that a configuration would give",
+    query=_RANGE,
+    errors=(404,),
+)
+async def preview_configuration(call: Call[PreviewRequest]) -> PreviewAnswer:
+    _check_known(call)
+    text = call.body.derivation_scheme or _config(call.body.config)[0]
+    if text is None:
+        raise Invalid("config", "Invalid configuration (derivationScheme is missing)")
+    return _preview(call, text)
+
+
+def _preview(call: Call[Any], text: str) -> PreviewAnswer:
+    offset, count = call.query["offset"] or 0, call.query["count"]
+    found = call.context.service.preview_addresses(text, offset, 10 if count is None else count)
+    return PreviewAnswer([PreviewAddress(f"0/{index}", address, index) for index, address in found])
 
 
 def _may_see_config(call: Call[None]) -> bool:

@@ -9,6 +9,9 @@ __all__ = [
     "MemberRequest",
     "MethodRequest",
     "MethodSettingsAnswer",
+    "PreviewAddress",
+    "PreviewAnswer",
+    "PreviewRequest",
     "RoleAnswer",
     "StoreAnswer",
     "StoreReceipt",
@@ -153,3 +156,18 @@ class RoleAnswer(Struct, rename="camel"):
     role: str
     permissions: list[str]
     is_server_role: bool
+
+
+class PreviewRequest(Struct, rename="camel"):
+    config: AnyJson | UnsetType = UNSET
+    derivation_scheme: str | None = None
+
+
+class PreviewAddress(Struct, rename="camel"):
+    key_path: str
+    address: str
+    index: int
+
+
+class PreviewAnswer(Struct):
+    addresses: list[PreviewAddress]

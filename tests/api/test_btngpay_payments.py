@@ -23,6 +23,7 @@ async def claim(shop: Shop, made: dict[str, Any], txid: bytes, **fields: Any) ->
 
 async def test_a_payment_with_the_memo_settles_after_a_block(shop: Shop) -> None:
     await shop.till.fill_purse(6)
+    await shop.till.settle()
     made = await shop.btng_invoice(amount="1.25")
     invoice = shop.service.invoice(made["invoiceId"])
     assert invoice is not None

@@ -120,7 +120,7 @@ async def test_payment_methods_of_a_store(api: Greenfield) -> None:
 async def test_old_paths_still_lead_to_the_methods(api: Greenfield, shop: Shop) -> None:
     old = f"/api/v1/stores/{shop.store.id}/payment-methods/OnChain/GLD"
     assert (await shop.owner.get(old)).json["paymentMethodId"] == "GLD-CHAIN"
-    assert (await shop.owner.get(old + "/preview")).status in (404, 503)
+    assert (await shop.owner.get(old + "/preview")).json["addresses"][0]["address"] == shop.address
     for path in ("LNURL", "LightningNetwork", "LightningNetwork/GLD", "LNURLPay/GLD"):
         answer = await shop.owner.get(f"/api/v1/stores/{shop.store.id}/payment-methods/{path}")
         assert (answer.status, answer.code) == (410, "unsupported-in-v2")
@@ -419,3 +419,86 @@ async def test_lists_for_set_up_pages(api: Greenfield) -> None:
     assert "btcpay.store.webhooks.canmodifywebhooks" in names
     assert (await api.call("GET /misc/lang"))[0]["code"] == "en"
     assert await api.call("GET /misc/rate-sources")
+
+
+async def test_addresses_are_previewed(api: Greenfield) -> None:
+    one = "/stores/{storeId}/payment-methods/{paymentMethodId}/wallet/preview"
+    made = await api.call(f"POST {one}", {"config": XPUB}, query={"offset": 2, "count": 3}, paymentMethodId="GLD")
+    assert [item["index"] for item in made["addresses"]] == [2, 3, 4]
+    assert all(item["address"].startswith("gldrt1q") for item in made["addresses"])
+    issues = await api.call(f"POST {one}", {"config": "nonsense"}, expect=422, paymentMethodId="GLD")
+    assert issues[0]["path"] == "config"
+
+
+async def test_events_tell_what_happened(api: Greenfield) -> None:
+    made = await make_invoice(api)
+    here = {"invoiceId": made["id"]}
+    events = await api.call("GET /stores/{storeId}/invoices/{invoiceId}/events", **here)
+    assert [event["type"] for event in events["events"]] == ["InvoiceCreated"]
+    last = events["next"]
+    await api.call("POST /invoices/{invoiceId}/status", {"status": "Settled"}, **here)
+    fed = await api.call("GET /stores/{storeId}/events", query={"after": last, "wait": 5})
+    assert fed["events"][-1]["type"] == "InvoiceSettled"
+    assert (await api.call("GET /stores/{storeId}/events", query={"after": fed["next"]}))["events"] == []
+    reasons = await api.call("GET /invoices/{invoiceId}/explain", **here)
+    assert reasons["status"] == "Settled"
+
+
+async def test_unassigned_payments_are_listed_and_assigned(api: Greenfield, shop: Shop) -> None:
+    await shop.till.fill_purse(1)
+    await shop.till.settle()
+    made = await make_invoice(api, amount="0.9")
+    other = await make_invoice(api, amount="0.9")
+    invoice = shop.service.invoice(made["id"])
+    assert invoice is not None
+    await shop.till.pay(invoice)
+    listed = await api.call("GET /stores/{storeId}/unassigned-payments")
+    assert [item["amount"] for item in listed] == ["0.9"]
+    body = {"outpoint": listed[0]["outpoint"]}
+    await api.call("POST /stores/{storeId}/invoices/{invoiceId}/assign", body, invoiceId=made["id"])
+    await shop.till.mine()
+    assert (await api.call("GET /invoices/{invoiceId}", invoiceId=made["id"]))["status"] == "Settled"
+    assert await api.call("GET /stores/{storeId}/unassigned-payments") == []
+    answer = await api.answer("POST /invoices/{invoiceId}/assign", body, invoiceId=other["id"])
+    assert answer.status in (404, 409, 422)
+    assert await api.call(
+        "POST /invoices/{invoiceId}/assign", {"outpoint": "x"}, expect=422, invoiceId=other["id"]
+    )
+
+
+async def test_a_payment_request_is_paid_by_invoices(api: Greenfield, shop: Shop) -> None:
+    await shop.till.fill_purse(1)
+    await shop.till.settle()
+    body = {"amount": "1.10", "currency": "gld", "title": "Rent", "expiryDate": None, "email": "a@b.c"}
+    made = await api.call("POST /stores/{storeId}/payment-requests", body)
+    assert (made["amount"], made["currency"], made["status"]) == (1.1, "GLD", "Pending")
+    here = {"paymentRequestId": made["id"]}
+    assert await api.call("GET /payment-requests/{paymentRequestId}", **here) == made
+    assert made in await api.call("GET /stores/{storeId}/payment-requests")
+    pay = "POST /stores/{storeId}/payment-requests/{paymentRequestId}/pay"
+    assert (await api.call(pay, {"amount": "0.5"}, expect=422, **here))[0]["path"] == "Amount"
+    invoice = await api.call(pay, **here)
+    assert (invoice["amount"], invoice["metadata"]["orderId"]) == ("1.1", f"PAY_REQUEST_{made['id']}")
+    again = await api.call(pay, {"allowPendingInvoiceReuse": True}, **here)
+    assert again["id"] == invoice["id"]
+    locked = await api.call("PUT /payment-requests/{paymentRequestId}", {**body, "amount": 2}, expect=422, **here)
+    assert locked[0]["path"] == "Amount"
+    stored = shop.service.invoice(invoice["id"])
+    assert stored is not None
+    await shop.till.pay(stored, memo=True)
+    assert (await api.call("GET /payment-requests/{paymentRequestId}", **here))["status"] == "Processing"
+    assert (await api.call(pay, expect=400, **here))["code"] == "already-paid"
+    await shop.till.mine()
+    assert (await api.call("GET /payment-requests/{paymentRequestId}", **here))["status"] == "Completed"
+    await api.call("DELETE /payment-requests/{paymentRequestId}", **here)
+    await api.call("DELETE /payment-requests/{paymentRequestId}", expect=404, **here)
+    assert made["id"] not in [item["id"] for item in await api.call("GET /stores/{storeId}/payment-requests")]
+    for bad, path in (
+        ({}, "Amount"),
+        ({"amount": 0, "title": "x"}, "Amount"),
+        ({"amount": 1}, "Title"),
+        ({"amount": 1, "title": "x", "currency": "?"}, "Currency"),
+        ({"amount": 1, "title": "x", "email": "nobody"}, "Email"),
+    ):
+        issues = await api.call("POST /stores/{storeId}/payment-requests", bad, expect=422)
+        assert issues[0]["path"] == path

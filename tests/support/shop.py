@@ -86,6 +86,6 @@ async def open_shop(
             store = await service.create_store(StoreSettings(name="Corner shop"), chain=address)
             key, _ = await service.create_api_key("till", ["unrestricted"])
             async with running_sites(node, service, options) as running:
-                yield Shop(node, service, running, store, address, key, Till(node, service, store))
+                yield Shop(node, service, running, store, address, key, Till(node, plugin, store))
         finally:
             await plugin.stop()

@@ -1,0 +1,35 @@
+"""What happened, and payments that no invoice has: our own additions to Greenfield."""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+__all__ = ["AssignRequest", "EventsAnswer", "ExplainAnswer", "UnassignedAnswer"]
+
+
+class EventsAnswer(Struct, rename="camel"):
+    """`events` as webhooks get them; go on with `after=<next>`."""
+
+    events: list[dict[str, Any]]
+    next: int
+
+
+class ExplainAnswer(Struct, rename="camel"):
+    invoice_id: str
+    status: str
+    additional_status: str
+    reasons: list[str]
+
+
+class UnassignedAnswer(Struct, rename="camel"):
+    outpoint: str
+    amount: str
+    address: str
+    seen_at: int
+    height: int | None
+
+
+class AssignRequest(Struct):
+    """The payment's id: transaction id, dash, output number."""
+
+    outpoint: Annotated[str, Meta(pattern="^[0-9a-fA-F]{64}[-:][0-9]{1,5}$")]
