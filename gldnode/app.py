@@ -19,7 +19,7 @@ from gldnode import options, process
 from gldnode.clock import MockableClock
 from gldnode.config import Config, ConfigError, load_config
 from gldnode.display import Display, QuietDisplay, TerminalDisplay
-from gldnode.errors import NodeError
+from gldnode.errors import DecodeError, NodeError
 from gldnode.indexes import (
     AddressIndex,
     BlockFilterIndex,
@@ -52,6 +52,7 @@ log = logging.getLogger("gldnode.app")  # not __name__: `python -m gldnode.app` 
 
 STOP_TIMEOUT_S: Final = 15
 TICK_S: Final = 1.0
+FEES_FILE: Final = "fee_estimates.dat"
 
 
 def default_base_dir() -> Path:
@@ -237,24 +238,39 @@ class Daemon:
             facts.append(("note", text))
         self.display.ready(facts)
 
-    # --- the mempool's file ---
+    # --- the mempool's files ---
 
     def _mempool_file(self) -> Path | None:
         return self.config.data_dir / "mempool.dat" if self.config.get_bool("persistmempool", True) else None
 
     def _load_mempool(self) -> None:
-        file = self._mempool_file() or self.config.data_dir / "no-mempool.dat"  # a missing file loads as empty
+        """In the background: reading many transactions takes a while. A damaged file is left out, not fatal."""
+        file, fees, pool = self._mempool_file(), self.config.data_dir / FEES_FILE, self.node.pool
+
+        def work() -> int:
+            pool.load_fees(fees)
+            if file is not None:
+                return pool.load(file)
+            pool.mark_loaded()
+            return 0
 
         async def load() -> None:
-            count = await self.node.run_in_validation(lambda: self.node.pool.load(file))
-            log.info("Imported mempool transactions from file: %d succeeded", count)
+            try:
+                count = await self.node.run_in_validation(work)
+            except (DecodeError, OSError) as error:
+                log.warning("The mempool's file is left out: %s", error)
+            else:
+                log.info("Imported mempool transactions from file: %d succeeded", count)
 
         self.node.spawn("load the mempool", load())
 
     async def _dump_mempool(self) -> None:
-        file = self._mempool_file()
-        if file is not None and self.node.failure is None and self.node.pool.loaded:
-            await self.node.run_in_validation(lambda: self.node.pool.dump(file))
+        file, pool = self._mempool_file(), self.node.pool
+        if self.node.failure is not None or not pool.loaded:
+            return
+        await self.node.run_in_validation(lambda: pool.dump_fees(self.config.data_dir / FEES_FILE))
+        if file is not None:
+            await self.node.run_in_validation(lambda: pool.dump(file))
 
     # --- while it runs ---
 

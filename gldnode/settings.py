@@ -8,7 +8,7 @@ from gldnode.params import ChainParams
 from gldnode.primitives.amount import AmountError, parse_amount
 from gldnode.primitives.hashes import BlockHash, from_display_hex
 
-__all__ = ["chain_options", "mempool_options"]
+__all__ = ["chain_options", "feerate", "mempool_options"]
 
 _ACTIVATIONS = ("segwit", "bip34", "dersig", "cltv", "csv")
 

@@ -25,6 +25,7 @@ from gldnode.rpc.params import arr, boolean, hex_data, num, obj, text
 from gldnode.rpc.rawtx import decode_tx
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import difficulty_number, display, target_hex
+from gldnode.settings import feerate
 
 __all__ = ["methods", "test_methods"]
 
@@ -195,7 +196,7 @@ async def getmininginfo(ctx: RpcContext) -> dict[str, Any]:
         "target": target_hex(tip.bits),
         "networkhashps": number(hashes_per_second(ctx, 120, -1)),
         "pooledtx": len(ctx.node.pool),
-        "blockmintxfee": amount(1),
+        "blockmintxfee": amount(_min_feerate(ctx)),
         "chain": params.rpc_chain_name,
         "next": {
             "height": tip.height + 1,
@@ -377,10 +378,24 @@ async def getblocktemplate(ctx: RpcContext, template_request: dict[str, Any]) ->
     long_poll = template_request.get("longpollid")
     if long_poll is not None:
         await _wait_long_poll(ctx, long_poll)
+    max_weight = min(max(ctx.node.config.get_int("blockmaxweight", MAX_BLOCK_WEIGHT), 8_000), MAX_BLOCK_WEIGHT)
+    min_feerate = _min_feerate(ctx)
     template = await ctx.validate(
-        lambda: build_template(chainstate, ctx.node.pool, b"\x51", now=ctx.node.clock.now())
+        lambda: build_template(
+            chainstate,
+            ctx.node.pool,
+            b"\x51",
+            now=ctx.node.clock.now(),
+            max_weight=max_weight,
+            min_feerate=min_feerate,
+        )
     )
     return _template_json(ctx, template)
+
+
+def _min_feerate(ctx: RpcContext) -> int:
+    """`-blockmintxfee`, grains per kvB."""
+    return feerate(ctx.node.config, "blockmintxfee", 1, ctx.node.params)
 
 
 async def _check_proposal(ctx: RpcContext, data: Any) -> str | None:

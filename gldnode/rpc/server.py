@@ -12,19 +12,19 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from gldnode.errors import DecodeError, Reject
+from gldnode.errors import DecodeError, NodeError, Reject
 from gldnode.log import mask_params
+from gldnode.node import Node, NodeStopped
 from gldnode.rpc import protocol
 from gldnode.rpc.auth import RpcAuth
 from gldnode.rpc.context import RpcContext, Services
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.protocol import Call
 from gldnode.rpc.registry import Registry
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from gldnode.node import Node
 
 __all__ = ["MAX_BODY_BYTES", "RpcHttp", "ServerState"]
 
@@ -66,7 +66,7 @@ class RpcHttp:
 
     def __init__(
         self,
-        node: "Node",
+        node: Node,
         registry: Registry,
         services: Services,
         auth: RpcAuth,
@@ -157,8 +157,8 @@ class RpcHttp:
             error = RpcError(RpcCode.VERIFY_REJECTED, str(reject))
         except DecodeError as bad:
             error = RpcError(RpcCode.INVALID_PARAMETER, str(bad))
-        except asyncio.CancelledError:
-            raise
+        except (NodeError, StorageError, NodeStopped) as fault:  # disk full, stopping: the sentence is for people
+            error = RpcError(RpcCode.MISC_ERROR, str(fault) or type(fault).__name__)
         except Exception as unexpected:  # supervisor: one call's failure is that call's answer
             log.exception("RPC %s failed", call.method[:64])
             error = RpcError(RpcCode.MISC_ERROR, f"Internal error: {type(unexpected).__name__}; see debug.log")
