@@ -138,7 +138,7 @@ def _without_separators(script: bytes) -> bytes | None:
     )
 
 
-@settings(max_examples=campaign(150, 5000), deadline=None)
+@settings(max_examples=campaign(80, 5000), deadline=None)
 @given(_txs, st.data())
 def test_shared_hashes_are_those_of_the_plain_algorithm(tx: Tx, data: st.DataObject) -> None:
     spent = [data.draw(_outputs) for _ in tx.inputs]
