@@ -111,6 +111,7 @@ class Chainstate(ChainReader):
         self._ibd_over = False
         self._uncommitted_blocks = 0
         self._uncommitted_bytes = 0
+        self._pruned_at = 0  # the block file that was begun when `-prune` last looked
         now = clock.monotonic()
         self._committed_at = self._flushed_at = now
         self._disk_checked_at = now - _DISK_CHECK_SECONDS
@@ -288,6 +289,8 @@ class Chainstate(ChainReader):
             self.commit()
         if self._coins.is_full or self.clock.monotonic() - self._flushed_at >= _FLUSH_SECONDS:
             self.flush()
+        if self.options.prune_mib > 1 and self._store.current != self._pruned_at:
+            self._pruned_at = self._store.current
             self.prune_automatically()
 
     def _commit_is_due(self) -> bool:

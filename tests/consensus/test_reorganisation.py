@@ -5,18 +5,26 @@ from pathlib import Path
 import pytest
 
 from gldnode.chain.chainstate import Chainstate
-from gldnode.chain.options import AcceptStatus, BlockUnavailable, ChainOptions, TipStatus
+from gldnode.chain.options import AcceptStatus, BlockUnavailable, ChainOptions, DiskSpaceLow, TipStatus
 from gldnode.chain.utxostats import HashKind
+from gldnode.chain.verify import ChainDamaged
 from gldnode.clock import MockableClock
 from gldnode.errors import Reject
 from gldnode.events import BlockConnected, BlockDisconnected, ChainStep, Cursor, UnknownCursor
 from gldnode.params import REGTEST
 from gldnode.primitives.tx import TxOut
-from tests.support.chain import ANYONE, RegtestChain, mine_block, spend
+from tests.support.chain import ANYONE, RegtestChain, make_coinbase, mine_block, spend
 
 
 def _hash(chain: RegtestChain) -> bytes | None:
     return chain.state.coin_stats(HashKind.MUHASH).hash
+
+
+def _downloading() -> MockableClock:
+    """A clock at which the chain is old: blocks are made durable in groups."""
+    clock = MockableClock()
+    clock.set_mock_time(REGTEST.genesis.header.time + 90 * 24 * 3600)
+    return clock
 
 
 def _names(steps: list[ChainStep]) -> list[tuple[str, int]]:
@@ -170,9 +178,7 @@ def test_a_cursor_that_the_node_does_not_know_waits() -> None:
 
 
 def test_followers_see_only_what_is_durable_during_initial_download() -> None:
-    clock = MockableClock()
-    clock.set_mock_time(REGTEST.genesis.header.time + 90 * 24 * 3600)
-    chain = RegtestChain(clock=clock)
+    chain = RegtestChain(clock=_downloading())
     start = Cursor(REGTEST.genesis.hash, 0)
     chain.mine(20)
     assert chain.state.is_initial_block_download
@@ -216,7 +222,7 @@ def test_a_template_is_checked_without_being_stored() -> None:
 
 
 def test_a_chain_on_disk_is_the_same_after_reopening_reindex_and_rebuild(tmp_path: Path) -> None:
-    chain = RegtestChain(data_dir=tmp_path)
+    chain = RegtestChain(data_dir=tmp_path, clock=_downloading())
     coin = chain.mature_coin()
     chain.mine(2, [spend([coin], [TxOut(5, ANYONE), TxOut(6, b"\x6a")])])
     chain.mine(4, prev=chain.tip.ancestor(chain.height - 3))
@@ -228,7 +234,7 @@ def test_a_chain_on_disk_is_the_same_after_reopening_reindex_and_rebuild(tmp_pat
         ChainOptions(reindex_chainstate=True),
         ChainOptions(),
     ):
-        again = RegtestChain(data_dir=tmp_path, options=options)
+        again = RegtestChain(data_dir=tmp_path, options=options, clock=_downloading())
         assert again.state.tip == tip
         assert _hash(again) == coins
         assert again.state.verify(4, 0)
@@ -253,7 +259,7 @@ def test_the_coins_of_a_crashed_node_are_rolled_forward(tmp_path: Path) -> None:
 
 def test_pruning_stops_at_what_followers_need(tmp_path: Path) -> None:
     options = ChainOptions(prune_mib=1, max_block_file_bytes=10_000)
-    chain = RegtestChain(data_dir=tmp_path, options=options)
+    chain = RegtestChain(data_dir=tmp_path, options=options, clock=_downloading())
     chain.mine(600)
     chain.state.prune_floor = lambda: 101
     assert 50 < chain.state.prune_to(400) <= 100
@@ -267,12 +273,51 @@ def test_pruning_stops_at_what_followers_need(tmp_path: Path) -> None:
         chain.state.steps_after(Cursor(REGTEST.genesis.hash, 0), 1)
     size, tip = chain.state.size_on_disk, chain.state.tip
     chain.close()
-    again = RegtestChain(data_dir=tmp_path, options=options)
+    again = RegtestChain(data_dir=tmp_path, options=options, clock=_downloading())
     assert again.state.tip == tip
     assert again.state.size_on_disk == size
     assert again.state.prune_height is not None
     assert not again.state.verify(3, 0)
     again.mine(1)
+    again.close()
+
+
+def test_the_block_files_are_kept_below_the_target(tmp_path: Path) -> None:
+    options = ChainOptions(prune_mib=2, max_block_file_bytes=200_000)
+    chain = RegtestChain(data_dir=tmp_path, options=options, clock=_downloading())
+    filler = TxOut(0, b"\x6a" + bytes(9_000))
+    for _ in range(420):
+        coinbase = make_coinbase(chain.height + 1, 1, outputs=[filler], witness=False)
+        chain.accept(mine_block(REGTEST, chain.tip, coinbase=coinbase))
+    # 288 blocks of 9 kB stay whatever the target says.
+    assert 2_500_000 < chain.state.size_on_disk < 3_200_000
+    assert chain.state.prune_height is not None
+    assert 50 < chain.state.prune_height <= 420 - 288
+    chain.close()
+
+
+def test_too_little_disk_space_is_said_before_a_block_is_taken(tmp_path: Path) -> None:
+    chain = RegtestChain(data_dir=tmp_path, options=ChainOptions(min_disk_free_mib=1 << 40))
+    with pytest.raises(DiskSpaceLow, match="Disk space is too low"):
+        chain.mine(1)
+    assert chain.height == 0
+    chain.close()
+
+
+@pytest.mark.parametrize(("name", "at"), [("blk00000.dat", 8 + 300 + 40), ("rev00000.dat", 12)])
+def test_a_damaged_block_file_is_found_at_start(tmp_path: Path, name: str, at: int) -> None:
+    chain = RegtestChain(data_dir=tmp_path)
+    chain.mine(5)
+    chain.close()
+    path = tmp_path / "blocks" / name
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ChainDamaged, match="Corrupted block database detected"):
+        RegtestChain(data_dir=tmp_path)
+    again = RegtestChain(data_dir=tmp_path, options=ChainOptions(check_level=0))
+    with pytest.raises(ChainDamaged):
+        again.state.verify(3, 0)
     again.close()
 
 
