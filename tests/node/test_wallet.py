@@ -22,7 +22,7 @@ from tests.support.host import ANYONE, HostNode, host_node
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[HostNode]:
-    async with host_node(tmp_path) as host:
+    async with host_node(tmp_path, options=[("keypool", "10")]) as host:
         yield host
 
 

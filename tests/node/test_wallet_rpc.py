@@ -44,7 +44,7 @@ class Rpc:
 
 @pytest.fixture
 async def rpc(tmp_path: Path) -> AsyncIterator[Rpc]:
-    async with host_node(tmp_path) as node:
+    async with host_node(tmp_path, options=[("keypool", "5")]) as node:
         wallets = WalletManager(node, tmp_path / "wallets")
         services = Services()
         services.add(wallets)
