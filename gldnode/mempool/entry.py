@@ -126,4 +126,4 @@ def signals_bip125(tx: Tx) -> bool:
 
 def _tx_memory(tx: Tx) -> int:
     """About how many bytes of memory an entry with this transaction takes (measured with CPython 3.11)."""
-    return 1_900 + 2 * len(tx.raw) + 330 * len(tx.inputs) + 130 * len(tx.outputs)
+    return 900 + 2 * len(tx.raw) + 330 * len(tx.inputs) + 130 * len(tx.outputs)
