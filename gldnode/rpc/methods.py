@@ -12,6 +12,7 @@ from gldnode.rpc import (
     mining,
     network,
     proofs,
+    psbt,
     scan,
     signing,
     stats,
@@ -21,6 +22,7 @@ from gldnode.rpc import (
     wallet_coins,
     wallet_descriptors,
     wallet_history,
+    wallet_psbt,
     wallet_send,
 )
 from gldnode.rpc.registry import MethodGroup, Registry
@@ -38,6 +40,7 @@ _NODE: tuple[MethodGroup, ...] = (
     mining.methods,
     network.methods,
     proofs.methods,
+    psbt.methods,
     scan.methods,
     signing.methods,
     stats.methods,
@@ -50,6 +53,7 @@ _WALLET: tuple[MethodGroup, ...] = (
     wallet_coins.methods,
     wallet_descriptors.methods,
     wallet_history.methods,
+    wallet_psbt.methods,
     wallet_send.methods,
 )
 
