@@ -14,6 +14,8 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any, Final
 
+from aiohttp import web
+
 from api.app import Sites, build_sites
 from gldnode import options, process
 from gldnode.clock import MockableClock
@@ -38,9 +40,10 @@ from gldnode.params import NETWORKS, ChainParams
 from gldnode.ports import Plugin
 from gldnode.process import FolderLock, StartupError
 from gldnode.rpc.auth import RpcAuth, cookie_path, remove_cookie, write_cookie
-from gldnode.rpc.context import Services
+from gldnode.rpc.context import RpcContext, Services
 from gldnode.rpc.methods import build_registry
 from gldnode.rpc.registry import MethodGroup, Registry
+from gldnode.rpc.rest import rest_routes
 from gldnode.rpc.server import RpcHttp, ServerState
 from gldnode.settings import chain_options, mempool_options
 from gldnode.wallet.manager import WalletManager
@@ -148,7 +151,11 @@ class Daemon:
         )
         try:
             self.sites = build_sites(
-                self.node, rpc.handle, None, with_payments=self.config.get_bool("payments", True)
+                self.node,
+                rpc.handle,
+                None,
+                node_routes=self._rest_routes() if self.config.get_bool("rest") else (),
+                with_payments=self.config.get_bool("payments", True),
             )
             await self.sites.start()
         except ValueError as error:
@@ -157,6 +164,13 @@ class Daemon:
             raise StartupError(f"Unable to start HTTP server: {error.strerror or error}") from error
         for host, port in self.sites.addresses:
             log.info("Binding RPC on address %s port %d", host, port)
+
+    def _rest_routes(self) -> Sequence[web.RouteDef]:
+        registry = self.registry
+        assert registry is not None
+        return rest_routes(
+            lambda: RpcContext(self.node, self.services, registry, self.state), lambda: self.state.warmup
+        )
 
     async def _start_parts(self) -> None:
         """Indexes, wallets, peers: each is told to stop in reverse order."""

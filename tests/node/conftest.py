@@ -25,6 +25,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         "-rpcwhitelist=bob:getblockcount,uptime",
         "-rpcwhitelistdefault=0",
         "-txindex",
+        "-rest",
         "-txospenderindex",
         "-blockfilterindex",
         "-coinstatsindex",
