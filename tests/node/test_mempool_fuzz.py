@@ -1,5 +1,6 @@
 """Whatever a peer sends: a verdict, never another error."""
 
+import contextlib
 import random
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from gldnode.consensus.sizes import sigop_cost
 from gldnode.errors import DecodeError, Reject
 from gldnode.mempool.options import MempoolOptions
+from gldnode.mempool.pool import Mempool
 from gldnode.mempool.scripts import tx_sigop_cost
 from gldnode.primitives.coin import Coin
 from gldnode.primitives.tx import Tx, TxIn, TxOut, make_tx, outpoint, parse_tx
@@ -58,6 +60,11 @@ def random_script(rng: random.Random) -> bytes:
     return bytes(rng.choice(opcodes) for _ in range(rng.randint(1, 45)))
 
 
+def offer(pool: Mempool, tx: Tx) -> None:
+    with contextlib.suppress(Reject):
+        pool.accept(tx)
+
+
 def test_any_script_can_be_offered_and_spent() -> None:
     rng = random.Random(campaign_seed("random scripts"))
     lab = PoolLab(MempoolOptions(require_standard=False))
@@ -67,19 +74,13 @@ def test_any_script_can_be_offered_and_spent() -> None:
             lab.mine(5)
         parent = lab.tx(scripts=[ANYONE] + [random_script(rng) for _ in range(20)])
         for pool in (strict, lab.pool):
-            try:
-                pool.accept(parent)
-            except Reject as reject:
-                assert reject.reason
+            offer(pool, parent)
         lab.mine()
         for vout in range(1, 21):
             sig, witness = random_script(rng), (random_script(rng),) * rng.randrange(3)
             tx = make_tx(2, [TxIn(parent.outpoint(vout), sig, 0, witness)], [TxOut(1_000, ANYONE)] * 2)
             for pool in (strict, lab.pool):
-                try:
-                    pool.accept(tx)
-                except Reject as reject:
-                    assert reject.reason
+                offer(pool, tx)
     lab.pool.check()
 
 
