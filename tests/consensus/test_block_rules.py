@@ -73,7 +73,7 @@ def _with_header(block: Block, **fields: object) -> Block:
     """The same transactions under a header with other fields and no new proof of work."""
     names = ("version", "prev_hash", "merkle_root", "time", "bits", "nonce")
     values = {name: getattr(block.header, name) for name in names} | fields
-    return make_block(make_header(**values), block.txs)  # type: ignore[arg-type]
+    return make_block(make_header(**values), block.txs)
 
 
 def _without_work(scene: Scene) -> Block:

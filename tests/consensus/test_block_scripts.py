@@ -245,6 +245,7 @@ def test_taproot_key_path_and_its_failures(stage: Stage) -> None:
     coins = stage.fund(b"\x51\x20" + output)
     tx = stage.take(coins)
     digest = SighashCache(tx, [coins[0][1]]).taproot(0, 0)
+    assert digest is not None
     signature = sign_schnorr(tweak_seckey(_KEY.secret), digest)
     assert stage.verdict(with_witnesses(tx, [[signature]])) == ""
     broken = signature[:40] + bytes((signature[40] ^ 1,)) + signature[41:]

@@ -27,7 +27,7 @@ def _amount(code: int) -> int:
     code //= 10
     if exponent < 9:
         digit = code % 9 + 1
-        return (code // 9 * 10 + digit) * 10**exponent
+        return (code // 9 * 10 + digit) * int(10**exponent)
     return (code + 1) * 10**9
 
 
