@@ -178,7 +178,9 @@ class Daemon:
         if not self.config.get_bool("disablewallet"):
             self._stage("Loading wallet…")
             wallets = WalletManager(
-                self.node, self.config.get_path("walletdir") or self.config.data_dir / "wallets"
+                self.node,
+                self.config.get_path("walletdir") or self.config.data_dir / "wallets",
+                self.notifier.notify,
             )
             self.services.add(wallets)
             self._undo.append(("the wallets", wallets.stop))
@@ -301,7 +303,9 @@ class Daemon:
                     self.notifier.notify("blocknotify", {"s": tip.hash[::-1].hex()})
             if chainstate.stop_requested:
                 self.node.request_stop()
-            self.display.chain(tip.height, chainstate.best_header.height, len(self.node.pool), 0)
+            networking = self.services.get(Networking)
+            peers = 0 if networking is None else sum(networking.manager.connection_count)
+            self.display.chain(tip.height, chainstate.best_header.height, len(self.node.pool), peers)
             try:
                 async with asyncio.timeout(TICK_S):
                     await changed.wait()
@@ -474,6 +478,8 @@ def _log_start(config: Config, params: ChainParams) -> None:
         log.info("Setting %s=%s (%s)", setting.key, mask_setting(setting.key, setting.value), setting.where)
     for text in config.warnings:
         log.warning("Warning: %s", text)
+    if any(setting.key.startswith("zmqpub") for setting in config.settings()):
+        log.warning("Warning: this node has no ZeroMQ publishers: -zmqpub… is ignored")
     if config.ignored:
         log.info("Ignored for compatibility: %s", ", ".join(sorted(set(config.ignored))))
 

@@ -23,6 +23,7 @@ from gldnode.rpc import (
     wallet_descriptors,
     wallet_history,
     wallet_psbt,
+    wallet_raw,
     wallet_send,
 )
 from gldnode.rpc.registry import MethodGroup, Registry
@@ -54,6 +55,7 @@ _WALLET: tuple[MethodGroup, ...] = (
     wallet_descriptors.methods,
     wallet_history.methods,
     wallet_psbt.methods,
+    wallet_raw.methods,
     wallet_send.methods,
 )
 

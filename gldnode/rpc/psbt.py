@@ -322,8 +322,8 @@ async def analyzepsbt(ctx: RpcContext, psbt: str) -> dict[str, Any]:
         out["inputs"] = inputs
     fee = _fee(parsed)
     trial = Psbt(dict(parsed.globals), [dict(p) for p in parsed.inputs], [dict(p) for p in parsed.outputs])
-    final = [finalize_input(trial, index) for index in range(len(trial.inputs))]
-    if fee is not None and all(final):
+    done = [finalize_input(trial, index) for index in range(len(trial.inputs))]
+    if fee is not None and all(done):
         tx = extract(trial)
         if tx is not None and tx.inputs:
             out["estimated_vsize"] = tx.vsize

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gldnode.messages import sign_message
-from gldnode.primitives.tx import TxOut
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
-from gldnode.rpc.json import amount, json_type
+from gldnode.rpc.json import json_type
 from gldnode.rpc.params import (
     amount_value,
     anything,
@@ -18,27 +16,33 @@ from gldnode.rpc.params import (
     num,
     obj,
     text,
-    txid,
 )
-from gldnode.rpc.rawtx import decode_tx, read_outputs
+from gldnode.rpc.rawtx import read_outputs
 from gldnode.rpc.render import display
-from gldnode.rpc.signing import read_prevouts, read_sighash_type, signing_result
-from gldnode.rpc.wallet_access import WalletGroup, outpoints_value, script_value, synced_wallet, wallet_of
-from gldnode.script.templates import ScriptKind, solve
+from gldnode.rpc.wallet_access import WalletGroup, outpoints_value, script_value, synced_wallet
 from gldnode.wallet.builder import Built, Recipient
-from gldnode.wallet.bump import bump_fee
 from gldnode.wallet.errors import WalletError
-from gldnode.wallet.spending import SpendOptions, coin_of, fund, pay, pay_all, signing_keys
+from gldnode.wallet.spending import SpendOptions, pay, pay_all
 from gldnode.wallet.wallet import OUTPUT_TYPES, Wallet
 
-__all__ = ["methods", "read_spend_options", "subtract_indexes"]
+__all__ = [
+    "CONF_TARGET",
+    "ESTIMATE_MODE",
+    "FEE_RATE",
+    "methods",
+    "read_spend_options",
+    "recipients_of",
+    "require_signing",
+    "set_fee_options",
+    "subtract_indexes",
+]
 
 methods = WalletGroup("Wallet")
 
 _ESTIMATE_MODES: Final = ("unset", "economical", "conservative")
-_FEE_RATE = anything("fee_rate", "Specify a fee rate in sat/vB.", word="numeric or string")
-_CONF_TARGET = num("conf_target", "Confirmation target in blocks")
-_ESTIMATE_MODE = text(
+FEE_RATE = anything("fee_rate", "Specify a fee rate in sat/vB.", word="numeric or string")
+CONF_TARGET = num("conf_target", "Confirmation target in blocks")
+ESTIMATE_MODE = text(
     "estimate_mode", 'The fee estimate mode: "unset", "economical" or "conservative"', default="unset"
 )
 
@@ -82,7 +86,7 @@ def set_fee_options(
         options.conf_target = conf_target
 
 
-def _unlocked(wallet: Wallet) -> None:
+def require_signing(wallet: Wallet) -> None:
     wallet.require_unlocked()
     if not wallet.meta.has_private_keys:
         raise RpcError(RpcCode.WALLET_ERROR, "Error: Private keys are disabled for this wallet")
@@ -98,10 +102,10 @@ def _unlocked(wallet: Wallet) -> None:
         text("comment_to", "A comment to store the name of the person or organization to which you're sending."),
         boolean("subtractfeefromamount", "The fee will be deducted from the amount being sent.", default=False),
         boolean("replaceable", "Signal that this transaction can be replaced by a transaction (BIP 125)"),
-        _CONF_TARGET,
-        _ESTIMATE_MODE,
+        CONF_TARGET,
+        ESTIMATE_MODE,
         boolean("avoid_reuse", "Avoid spending from dirty addresses.", default=True),
-        _FEE_RATE,
+        FEE_RATE,
         boolean("verbose", "If true, return extra information about the transaction.", default=False),
     ],
     returns='"hex"    (string) The transaction id.',
@@ -122,7 +126,7 @@ async def sendtoaddress(
     verbose: bool,
 ) -> Any:
     wallet = await synced_wallet(ctx)
-    _unlocked(wallet)
+    require_signing(wallet)
     script = script_value(address, wallet.host.params, "Invalid Bitcoin address: {}")
     options = SpendOptions(replaceable=replaceable, comment=comment or "", to=comment_to or "")
     set_fee_options(options, conf_target, estimate_mode, fee_rate)
@@ -198,9 +202,9 @@ def recipients_of(wallet: Wallet, outputs: Any, subtract: Sequence[Any] | None) 
         text("comment", "A comment"),
         arr("subtractfeefrom", "The addresses that pay the fee.", [text("address", "")]),
         boolean("replaceable", "Signal that this transaction can be replaced by a transaction (BIP 125)"),
-        _CONF_TARGET,
-        _ESTIMATE_MODE,
-        _FEE_RATE,
+        CONF_TARGET,
+        ESTIMATE_MODE,
+        FEE_RATE,
         boolean("verbose", "If true, return extra information about the transaction.", default=False),
     ],
     returns='"hex"    (string) The transaction id for the send.',
@@ -220,7 +224,7 @@ async def sendmany(
     verbose: bool,
 ) -> Any:
     wallet = await synced_wallet(ctx)
-    _unlocked(wallet)
+    require_signing(wallet)
     if dummy:
         raise RpcError(RpcCode.INVALID_PARAMETER, 'Dummy value must be set to ""')
     options = SpendOptions(replaceable=replaceable, comment=comment or "")
@@ -326,9 +330,9 @@ _SEND_OPTIONS = obj(
             required=True,
             word="json array or object",
         ),
-        _CONF_TARGET,
-        _ESTIMATE_MODE,
-        _FEE_RATE,
+        CONF_TARGET,
+        ESTIMATE_MODE,
+        FEE_RATE,
         _SEND_OPTIONS,
     ],
     returns='{"complete":true|false,"txid":"hex","hex":"hex","psbt":"str"}',
@@ -360,7 +364,7 @@ async def send(
         chosen.lock_time = integer_value(given["locktime"])
     recipients = recipients_of(wallet, outputs, given.get("subtract_fee_from_outputs"))
     broadcast = given.get("add_to_wallet", True) is not False and not given.get("psbt")
-    _unlocked(wallet)
+    require_signing(wallet)
     try:
         built = await pay(wallet, recipients, chosen, broadcast=broadcast)
     except WalletError as error:  # Core's FundTransaction has one code for all of them
@@ -380,9 +384,9 @@ async def send(
     "recipients.",
     params=[
         arr("recipients", "The sendall destinations: addresses, or objects with an amount.", required=True),
-        _CONF_TARGET,
-        _ESTIMATE_MODE,
-        _FEE_RATE,
+        CONF_TARGET,
+        ESTIMATE_MODE,
+        FEE_RATE,
         obj(
             "options",
             "",
@@ -406,7 +410,7 @@ async def sendall(
     options: dict[str, Any] | None,
 ) -> dict[str, Any]:
     wallet = await synced_wallet(ctx)
-    _unlocked(wallet)
+    require_signing(wallet)
     given = dict(options or {})
     chosen = SpendOptions()
     set_fee_options(chosen, conf_target, estimate_mode, fee_rate)
@@ -426,189 +430,3 @@ async def sendall(
     if not broadcast:
         out["hex"] = built.tx.raw.hex()
     return out
-
-
-@methods.method(
-    "settxfee",
-    "(DEPRECATED) Set the transaction fee rate per kvB for this wallet. Overrides the global -paytxfee "
-    "command line parameter.\nCan be deactivated by passing 0 as the fee.",
-    params=[coin_amount("amount", "The transaction fee rate per kvB", required=True)],
-    returns="true|false",
-    examples=["0.00001"],
-)
-async def settxfee(ctx: RpcContext, amount: int) -> bool:
-    wallet = wallet_of(ctx)
-    fees = wallet.fees
-    if amount and amount < fees.relay_minimum:
-        raise RpcError(
-            RpcCode.INVALID_PARAMETER,
-            f"txfee cannot be less than min relay tx fee ({_rate(fees.relay_minimum)})",
-        )
-    if amount and amount < fees.minimum:
-        raise RpcError(
-            RpcCode.INVALID_PARAMETER, f"txfee cannot be less than wallet min fee ({_rate(fees.minimum)})"
-        )
-    if amount > fees.max_tx_fee:
-        raise RpcError(
-            RpcCode.INVALID_PARAMETER, f"txfee cannot be more than wallet max tx fee ({_rate(fees.max_tx_fee)})"
-        )
-    fees.pay_feerate = amount
-    return True
-
-
-def _rate(feerate: int) -> str:
-    return f"{feerate // 100_000_000}.{feerate % 100_000_000:08d} BTC/kvB"
-
-
-@methods.method(
-    "bumpfee",
-    "Bumps the fee of a transaction T, replacing it with a new transaction B.\nA transaction with the given txid "
-    "must be in the wallet.",
-    params=[
-        txid("txid", "The txid to be bumped", required=True),
-        obj(
-            "options",
-            "",
-            [
-                num("conf_target", "Confirmation target in blocks"),
-                _FEE_RATE,
-                boolean(
-                    "replaceable", "Whether the new transaction should be marked BIP 125 replaceable", default=True
-                ),
-                text("estimate_mode", "The fee estimate mode", default="unset"),
-            ],
-            is_options=True,
-        ),
-    ],
-    returns='{"txid":"hex","origfee":n,"fee":n,"errors":["str",...]}',
-    examples=['"txid"'],
-)
-async def bumpfee(ctx: RpcContext, txid: bytes, options: dict[str, Any] | None) -> dict[str, Any]:
-    wallet = await synced_wallet(ctx)
-    _unlocked(wallet)
-    given = options or {}
-    chosen = SpendOptions(replaceable=bool(given.get("replaceable", True)))
-    target = given.get("conf_target")
-    set_fee_options(
-        chosen,
-        None if target is None else integer_value(target),
-        given.get("estimate_mode"),
-        given.get("fee_rate"),
-    )
-    tx, old_fee, fee = await bump_fee(wallet, txid, chosen)
-    return {"txid": display(tx.txid), "origfee": amount(old_fee), "fee": amount(fee), "errors": []}
-
-
-@methods.method(
-    "fundrawtransaction",
-    "If the transaction has no inputs, they will be automatically selected to meet its out value.\nIt will add at "
-    "most one change output to the outputs.",
-    params=[
-        text("hexstring", "The hex string of the raw transaction", required=True),
-        obj(
-            "options",
-            "",
-            [
-                boolean("add_inputs", "Automatically include coins from the wallet.", default=True),
-                boolean("include_unsafe", "Include inputs that are not safe to spend.", default=False),
-                num("minconf", ""),
-                num("maxconf", ""),
-                text("changeAddress", "The address to receive the change"),
-                num("changePosition", "The index of the change output"),
-                text("change_type", "The output type to use."),
-                boolean("lockUnspents", "Lock selected unspent outputs", default=False),
-                _FEE_RATE,
-                anything("feeRate", "Specify a fee rate in coins/kvB.", word="numeric or string"),
-                arr("subtractFeeFromOutputs", "Outputs to subtract the fee from", [num("vout_index", "")]),
-                boolean("replaceable", "Marks this transaction as BIP125-replaceable."),
-                _CONF_TARGET,
-                _ESTIMATE_MODE,
-            ],
-            is_options=True,
-        ),
-        boolean("iswitness", "Whether the transaction hex is a serialized witness transaction."),
-    ],
-    returns='{"hex":"hex","fee":n,"changepos":n}',
-    examples=['"rawtransactionhex"'],
-)
-async def fundrawtransaction(
-    ctx: RpcContext, hexstring: str, options: dict[str, Any] | None, iswitness: bool | None
-) -> dict[str, Any]:
-    wallet = await synced_wallet(ctx)
-    tx = decode_tx(
-        hexstring, witness=iswitness if iswitness is not None else False if _has_no_inputs(hexstring) else None
-    )
-    given = dict(options or {})
-    chosen = read_spend_options(wallet, given)
-    chosen.inputs = [txin.prevout for txin in tx.inputs]
-    chosen.sequences = {txin.prevout: txin.sequence for txin in tx.inputs}
-    chosen.add_inputs = given.get("add_inputs", True) is not False
-    chosen.lock_time, chosen.version = tx.lock_time, tx.version
-    payers = subtract_indexes(given.get("subtractFeeFromOutputs"), [str(i) for i in range(len(tx.outputs))])
-    recipients = [Recipient(o.script_pubkey, o.amount, i in payers) for i, o in enumerate(tx.outputs)]
-    built = await fund(wallet, recipients, chosen, lock=bool(given.get("lockUnspents", False)))
-    position = built.change_position
-    return {
-        "hex": built.tx.raw.hex(),
-        "fee": amount(built.fee),
-        "changepos": -1 if position is None else position,
-    }
-
-
-def _has_no_inputs(hexstring: str) -> bool:
-    return hexstring[8:10] == "00"
-
-
-@methods.method(
-    "signrawtransactionwithwallet",
-    "Sign inputs for raw transaction (serialized, hex-encoded).",
-    params=[
-        text("hexstring", "The transaction hex string", required=True),
-        arr("prevtxs", "The previous dependent transaction outputs", [obj("", "")]),
-        text("sighashtype", "The signature hash type.", default="DEFAULT"),
-    ],
-    returns='{"hex":"hex","complete":true|false,"errors":[{...},...]}',
-    examples=['"myhex"'],
-)
-async def signrawtransactionwithwallet(
-    ctx: RpcContext, hexstring: str, prevtxs: list[Any] | None, sighashtype: str
-) -> dict[str, Any]:
-    wallet = await synced_wallet(ctx)
-    tx = decode_tx(hexstring, message="TX decode failed. Make sure the tx has at least one input.")
-    hash_type = read_sighash_type(sighashtype)
-    wallet.require_unlocked()
-    found = {}
-    for txin in tx.inputs:
-        coin = coin_of(wallet, txin.prevout)
-        if coin is not None:
-            found[txin.prevout] = TxOut(coin.amount, coin.script_pubkey)
-    extra = read_prevouts(prevtxs, found)
-    keys = signing_keys(wallet, list(found.values()))
-    for script in extra:
-        keys.add_script(script)
-    return signing_result(tx, found, keys, hash_type)
-
-
-@methods.method(
-    "signmessage",
-    "Sign a message with the private key of an address.",
-    params=[
-        text("address", "The address to use for the private key.", required=True),
-        text("message", "The message to create a signature of.", required=True),
-    ],
-    returns='"str"    (string) The signature of the message encoded in base 64',
-    examples=['"address" "my message"'],
-)
-async def signmessage(ctx: RpcContext, address: str, message: str) -> str:
-    wallet = wallet_of(ctx)
-    wallet.require_unlocked()
-    script = script_value(address, wallet.host.params, "Invalid address")
-    kind, data = solve(script)
-    if kind is not ScriptKind.PUBKEYHASH:
-        raise RpcError(RpcCode.TYPE_ERROR, "Address does not refer to key")
-    keys = signing_keys(wallet, [TxOut(0, script)])
-    pubkey = keys.pubkeys.get(data[0])
-    secret = keys.secrets.get(pubkey) if pubkey is not None else None
-    if secret is None or pubkey is None:
-        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, "Private key not available")
-    return sign_message(secret, message, compressed=len(pubkey) == 33)

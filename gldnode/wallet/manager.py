@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -13,6 +13,8 @@ from gldnode.errors import NodeError
 from gldnode.ports import NodeHost
 from gldnode.wallet.backup import read_backup
 from gldnode.wallet.errors import WalletError, WalletFault
+from gldnode.wallet.keyed import KeyedWallet
+from gldnode.wallet.ledger import WalletTx
 from gldnode.wallet.wallet import Wallet
 from storage.database import Database
 from storage.errors import DatabaseLocked, StorageError
@@ -29,9 +31,16 @@ _MAX_FOLDER_NAME = 200
 class WalletManager:
     """All wallets below `wallets_dir`, each in a folder of its own."""
 
-    def __init__(self, host: NodeHost, wallets_dir: Path) -> None:
+    def __init__(
+        self,
+        host: NodeHost,
+        wallets_dir: Path,
+        notify: Callable[[str, Mapping[str, str]], None] | None = None,
+    ) -> None:
+        """`notify` starts the commands of `-walletnotify` with what their placeholders stand for."""
         self._host = host
         self._dir = wallets_dir
+        self._notify = notify
         self._wallets: dict[str, Wallet] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._busy = asyncio.Lock()
@@ -211,9 +220,24 @@ class WalletManager:
 
     def _begin(self, wallet: Wallet) -> None:
         self._wallets[wallet.name] = wallet
+        if self._notify is not None:
+            wallet.on_changed = self._tell
         task = asyncio.get_running_loop().create_task(wallet.follow(), name=f"wallet {wallet.name}")
         self._tasks[wallet.name] = task
         self._host.spawn(f"wallet {wallet.name}", self._watch(wallet, task))
+
+    def _tell(self, wallet: KeyedWallet, wtx: WalletTx) -> None:
+        assert self._notify is not None
+        record = wtx.record
+        self._notify(
+            "walletnotify",
+            {
+                "s": wtx.txid[::-1].hex(),
+                "w": wallet.name,
+                "b": record.block[::-1].hex() if record.block else "unconfirmed",
+                "h": str(record.height),
+            },
+        )
 
     async def _watch(self, wallet: Wallet, task: "asyncio.Task[None]") -> None:
         """Let the node own the follower: its failure is the node's, its end by unloading is not."""

@@ -9,9 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final, Self
 
-from gldnode.address import script_to_address
-from gldnode.bip32 import ExtendedKey, mnemonic_of, seed_of_mnemonic
-from gldnode.descriptors import Descriptor, parse_descriptor
+from gldnode.bip32 import mnemonic_of
 from gldnode.events import (
     BlockConnected,
     BlockDisconnected,
@@ -25,10 +23,9 @@ from gldnode.events import (
 from gldnode.ports import NodeHost, UnknownCursor
 from gldnode.primitives.block import parse_block
 from gldnode.primitives.tx import OutPoint
-from gldnode.wallet.crypter import WrongPassphrase, make_encryption, open_key, seal, unseal
 from gldnode.wallet.errors import WalletError, WalletFault
-from gldnode.wallet.fees import FeePolicy, fee_policy
 from gldnode.wallet.keychain import Keychain
+from gldnode.wallet.keyed import OUTPUT_TYPES, KeyedWallet
 from gldnode.wallet.layout import (
     CURSOR,
     ENCRYPTION,
@@ -41,51 +38,20 @@ from gldnode.wallet.layout import (
     Meta,
     TxRecord,
     decode_cursor,
-    keychain_key,
 )
-from gldnode.wallet.ledger import Ledger
-from storage.database import Database, Txn
+from storage.database import Database
 from storage.schema import ensure_schema
 
 __all__ = ["OUTPUT_TYPES", "Wallet"]
 
 log = logging.getLogger(__name__)
 
-OUTPUT_TYPES: Final = {"legacy": 44, "p2sh-segwit": 49, "bech32": 84, "bech32m": 86}
-"""Address types by Core's names, and the BIP whose paths each uses."""
-_TEMPLATES: Final = {"legacy": "pkh({})", "p2sh-segwit": "sh(wpkh({}))", "bech32": "wpkh({})", "bech32m": "tr({})"}
 _STEPS_AT_ONCE: Final = 200
-_DEFAULT_GAP: Final = 100
+_RESEND_S: Final = 3600
 
 
-class Wallet:
+class Wallet(KeyedWallet):
     """Open with `create` or `load`, then `follow` as a task."""
-
-    def __init__(self, name: str, host: NodeHost, database: Database) -> None:
-        self.name = name
-        self.host = host
-        self.database = database
-        self.lock = asyncio.Lock()
-        self.ledger = Ledger(host.params)
-        self.meta = Meta(created_at=host.clock.now())
-        self.encryption: Encryption | None = None
-        self.words: str | None = None
-        """The mnemonic, while it is open."""
-        self.unlocked_until = 0.0
-        """On the monotonic clock."""
-        self.fees: FeePolicy = fee_policy(host.option, host.params)
-        self.scanning: tuple[int, int] | None = None
-        """First and last height of a rescan under way."""
-        self.scanned_height = 0
-        self.abort_scan = False
-        self.is_closed = False
-        self._key: bytes | None = None
-        self._progress = asyncio.Event()
-        gap = host.option("keypool")
-        if gap is not None and gap.isascii() and gap.isdigit():
-            self.ledger.gap = max(1, min(int(gap), 100_000))
-        else:
-            self.ledger.gap = _DEFAULT_GAP
 
     # --- life ---
 
@@ -168,26 +134,6 @@ class Wallet:
                 if keychain.record.private:
                     keychain.unlock(keychain.record.private.decode())
 
-    async def save(self) -> None:
-        """Write what has changed, durably."""
-        self.meta.next_order = self.ledger.next_order
-        self.ledger.put(META, self.meta)
-        await self._write(sync=True)
-
-    async def _write(self, *, sync: bool) -> None:
-        writes = self.ledger.take_writes()
-        if not writes:
-            return
-
-        def write(txn: Txn) -> None:
-            for key, value in writes.items():
-                if value is None:
-                    txn.delete(key)
-                else:
-                    txn.put(key, value)
-
-        await self.database.transact(write, sync=sync)
-
     def close(self) -> None:
         self.is_closed = True
         self._key = None
@@ -203,10 +149,22 @@ class Wallet:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow_chain(), name=f"wallet {self.name} blocks")
                 await self.read_mempool()
+                tasks.create_task(self._resend(), name=f"wallet {self.name} resend")
                 async for hint in hints:
                     await self._take_hint(hint)
         finally:
             hints.close()
+
+    async def _resend(self) -> None:
+        """Offer own unconfirmed transactions again that the mempool has not: after a restart, and every hour."""
+        while True:
+            if self.host.option("walletbroadcast") != "0":
+                await self.synced()
+                for wtx in sorted(self.ledger.txs.values(), key=lambda one: one.record.order):
+                    waits = not wtx.is_confirmed and wtx.spends and not wtx.tx.is_coinbase
+                    if waits and not wtx.record.replaced_by and wtx.txid not in self.ledger.in_mempool:
+                        await self.host.rebroadcast(wtx.tx)
+            await asyncio.sleep(_RESEND_S)
 
     async def _follow_chain(self) -> None:
         told = False
@@ -242,7 +200,7 @@ class Wallet:
                 case BlockDisconnected():
                     found |= self.ledger.disconnect(step.hash)
                     self.ledger.set_cursor(Cursor(step.prev_hash, step.height - 1))
-        await self._write(sync=found)
+        await self.write(sync=found)
         progress, self._progress = self._progress, asyncio.Event()
         progress.set()
 
@@ -252,7 +210,7 @@ class Wallet:
                 if self.ledger.is_relevant(hint.tx):
                     async with self.lock:
                         self.ledger.see_in_mempool(hint.tx, self.host.clock.now())
-                        await self._write(sync=True)
+                        await self.write(sync=True)
             case MempoolTxRemoved():
                 if hint.tx.txid in self.ledger.txs:
                     async with self.lock:
@@ -261,7 +219,7 @@ class Wallet:
                             replacement = hint.replaced_by
                             wtx = self.ledger.txs[hint.tx.txid]
                             self.ledger.update(wtx, lambda record: setattr(record, "replaced_by", replacement))
-                        await self._write(sync=True)
+                        await self.write(sync=True)
             case HintsLost():
                 await self.read_mempool()
             case _:
@@ -280,7 +238,7 @@ class Wallet:
                     self.ledger.see_in_mempool(info.tx, self.host.clock.now())
                 if count % 1000 == 999:
                     await asyncio.sleep(0)
-            await self._write(sync=True)
+            await self.write(sync=True)
 
     async def synced(self, timeout_s: float = 10.0) -> None:
         """Wait until the node's tip, as of now, is handled (Core: BlockUntilSyncedToCurrentChain)."""
@@ -329,225 +287,4 @@ class Wallet:
             return last
         finally:
             self.scanning = None
-            await self._write(sync=True)
-
-    # --- keys ---
-
-    def add_seed(self, words: str) -> None:
-        """Take the mnemonic as the wallet's seed and derive the descriptors of all address types."""
-        master = ExtendedKey.from_seed(seed_of_mnemonic(words))
-        self.words = words
-        self.ledger.put_raw(WORDS, self._sealed(words.encode(), WORDS))
-        for output_type in OUTPUT_TYPES:
-            for is_internal in (False, True):
-                self.add_keychain(
-                    self._derived(master, output_type, 0, is_internal), is_internal=is_internal, is_active=True
-                )
-
-    def _derived(self, master: ExtendedKey, output_type: str, account: int, is_internal: bool) -> Descriptor:
-        params = self.host.params
-        path = f"{OUTPUT_TYPES[output_type]}h/{params.bip44_coin_type}h/{account}h/{int(is_internal)}/*"
-        return parse_descriptor(_TEMPLATES[output_type].format(f"{master.to_text(params)}/{path}"), params)
-
-    def add_keychain(
-        self,
-        descriptor: Descriptor,
-        *,
-        is_internal: bool = False,
-        is_active: bool = False,
-        account: str = "",
-        first_index: int = 0,
-        next_index: int = 0,
-        end_index: int = 0,
-        label: str = "",
-    ) -> Keychain:
-        """Take a descriptor into the wallet; with private keys where it has them. `save` afterwards."""
-        number = self.meta.next_keychain
-        self.meta.next_keychain += 1
-        record = KeychainRecord(
-            descriptor.normalized().to_text(),
-            is_internal=is_internal,
-            is_active=is_active,
-            account=account,
-            first_index=first_index,
-            next_index=next_index,
-            end_index=first_index,
-            created_at=self.host.clock.now(),
-            label=label,
-        )
-        keychain = Keychain(number, record, self.host.params)
-        if descriptor.has_private_keys:
-            text = descriptor.to_text(private=True)
-            record.private = self._sealed(text.encode(), keychain_key(number))
-            keychain.unlock(text)
-        if is_active:
-            for other in self.ledger.keychains.values():
-                same = other.output_type == keychain.output_type and other.record.is_internal == is_internal
-                if other.record.is_active and same:
-                    other.record.is_active = False
-                    self.ledger.put(keychain_key(other.number), other.record)
-        self.ledger.add_keychain(keychain)
-        if end_index:
-            self.ledger.top_up(keychain, end_index)
-        self.meta.is_blank = False
-        return keychain
-
-    def active_keychain(self, output_type: str, *, is_internal: bool) -> Keychain | None:
-        for keychain in self.ledger.keychains.values():
-            record = keychain.record
-            if record.is_active and record.is_internal == is_internal and keychain.output_type == output_type:
-                return keychain
-        return None
-
-    def _take_script(self, keychain: Keychain) -> bytes:
-        """The next script of a keychain, handed out."""
-        index = keychain.record.next_index
-        self.ledger.top_up(keychain)
-        if keychain.record.end_index <= index:
-            raise WalletError(
-                WalletFault.KEYPOOL_RAN_OUT, "Error: Keypool ran out, please call keypoolrefill first"
-            )
-        script = keychain.expand(index).scripts[0]
-        self.ledger.use_index(keychain, index)
-        return script
-
-    async def new_script(self, output_type: str, *, is_internal: bool = False, label: str = "") -> bytes:
-        """A fresh receiving (or change) script. Raises WalletError. The caller does not hold `lock`."""
-        async with self.lock:
-            script = self.take_script(output_type, is_internal=is_internal)
-            if not is_internal:
-                self.ledger.set_label(script, Label(label))
-            await self.save()
-        return script
-
-    def take_script(self, output_type: str, *, is_internal: bool) -> bytes:
-        """As `new_script`, for callers that hold `lock` and `save` later."""
-        keychain = self.active_keychain(output_type, is_internal=is_internal)
-        if keychain is None:
-            if not self.has_active_keychain:
-                raise WalletError(WalletFault.WALLET, "Error: This wallet has no available keys")
-            raise WalletError(WalletFault.KEYPOOL_RAN_OUT, f"Error: No {output_type} addresses available.")
-        return self._take_script(keychain)
-
-    @property
-    def has_active_keychain(self) -> bool:
-        return any(keychain.record.is_active for keychain in self.ledger.keychains.values())
-
-    def address(self, script: bytes) -> str | None:
-        return script_to_address(script, self.host.params)
-
-    # --- accounts of plug-ins: no RPC hands out from them ---
-
-    async def open_account(self, name: str, output_type: str = "bech32") -> Keychain:
-        """The receiving keychain of a plug-in's account, made at first: BIP 44 account 1, 2, …
-
-        `keychain.descriptor.to_text()` may be shown; scripts come from `account_script`. Raises WalletError.
-        """
-        async with self.lock:
-            for keychain in self.ledger.keychains.values():
-                if keychain.record.account == name and not keychain.record.is_internal:
-                    return keychain
-            if self.words is None:
-                if self.encryption is not None:
-                    raise self.locked_error()
-                raise WalletError(WalletFault.WALLET, "Error: This wallet has no seed to derive an account from")
-            number = self.meta.next_account
-            self.meta.next_account += 1
-            master = ExtendedKey.from_seed(seed_of_mnemonic(self.words))
-            keychain = self.add_keychain(self._derived(master, output_type, number, False), account=name)
-            await self.save()
-            return keychain
-
-    async def account_script(self, keychain: Keychain, index: int) -> bytes:
-        """The account's script at `index`, watched from now on together with the gap behind it."""
-        if index >= keychain.record.next_index:
-            async with self.lock:
-                self.ledger.use_index(keychain, index)
-                await self.save()
-        return keychain.expand(index).scripts[0]
-
-    # --- encryption ---
-
-    @property
-    def is_locked(self) -> bool:
-        """Encrypted, and the passphrase is not open."""
-        if self.encryption is None:
-            return False
-        if self._key is not None and self.host.clock.monotonic() >= self.unlocked_until:
-            self.lock_keys()
-        return self._key is None
-
-    def locked_error(self) -> WalletError:
-        return WalletError(
-            WalletFault.UNLOCK_NEEDED, "Error: Please enter the wallet passphrase with walletpassphrase first."
-        )
-
-    def require_unlocked(self) -> None:
-        if self.is_locked:
-            raise self.locked_error()
-
-    def _sealed(self, data: bytes, about: bytes) -> bytes:
-        if self.encryption is None:
-            return data
-        if self._key is None:
-            raise self.locked_error()
-        return seal(self._key, data, about, self.host.entropy)
-
-    def _begin_encryption(self, passphrase: str) -> None:
-        key = self.host.entropy.bytes(32)
-        self.encryption = make_encryption(passphrase, key, self.host.entropy)
-        self._key = key
-        self.unlocked_until = float("inf")
-        self.ledger.put(ENCRYPTION, self.encryption)
-
-    async def encrypt(self, passphrase: str) -> None:
-        """Seal all secrets with a passphrase, and lock."""
-        async with self.lock:
-            self._begin_encryption(passphrase)
-            if self.words is not None:
-                self.ledger.put_raw(WORDS, self._sealed(self.words.encode(), WORDS))
-            for keychain in self.ledger.keychains.values():
-                if keychain.record.private:
-                    key = keychain_key(keychain.number)
-                    keychain.record.private = self._sealed(keychain.record.private, key)
-                    self.ledger.put(key, keychain.record)
-            await self.save()
-            self.lock_keys()
-
-    def lock_keys(self) -> None:
-        self._key = None
-        self.words = None
-        for keychain in self.ledger.keychains.values():
-            keychain.lock()
-
-    def unlock_keys(self, passphrase: str, seconds: float) -> None:
-        """Open the secrets for a while. Raises WalletError(PASSPHRASE_INCORRECT)."""
-        assert self.encryption is not None
-        try:
-            key = open_key(passphrase, self.encryption)
-            for keychain in self.ledger.keychains.values():
-                if keychain.record.private:
-                    about = keychain_key(keychain.number)
-                    keychain.unlock(unseal(key, keychain.record.private, about).decode())
-            sealed = self.database.kv.get(WORDS)
-            self.words = unseal(key, sealed, WORDS).decode() if sealed else None
-        except WrongPassphrase:
-            raise WalletError(
-                WalletFault.PASSPHRASE_INCORRECT, "Error: The wallet passphrase entered was incorrect."
-            ) from None
-        self._key = key
-        self.unlocked_until = self.host.clock.monotonic() + seconds
-
-    async def change_passphrase(self, old: str, new: str) -> None:
-        """Raises WalletError(PASSPHRASE_INCORRECT)."""
-        assert self.encryption is not None
-        try:
-            key = open_key(old, self.encryption)
-        except WrongPassphrase:
-            raise WalletError(
-                WalletFault.PASSPHRASE_INCORRECT, "Error: The wallet passphrase entered was incorrect."
-            ) from None
-        async with self.lock:
-            self.encryption = make_encryption(new, key, self.host.entropy)
-            self.ledger.put(ENCRYPTION, self.encryption)
-            await self.save()
+            await self.write(sync=True)
