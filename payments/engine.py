@@ -241,6 +241,7 @@ class Engine:
             case MempoolTxRemoved(tx=tx, reason=reason, replaced_by=by):
                 if reason is RemovalReason.BLOCK:
                     return
+                ledger.freed(tx)
                 if self._host.mempool.get(tx.txid) is not None:
                     ledger.resolve(tx.txid)
                 elif reason in (RemovalReason.CONFLICT, RemovalReason.REPLACED):

@@ -19,7 +19,8 @@ records are msgpack.
 | `l` outpoint (36)                          | record Loose: pays a fixed address, assigned to no invoice  |
 | `L` script, outpoint                       | empty: loose payments by address                            |
 | `t` txid (32)                              | record Tracked: unconfirmed transaction with payments       |
-| `n` prevout (36)                           | txids of tracked transactions that spend it, 32 bytes each  |
+| `n` prevout (36)                           | who spends it: (tracked txid, spender's txid)*; the spender |
+|                                            | is the transaction itself or an unconfirmed ancestor        |
 | `b` u32 height, outpoint                   | empty: payments in the block at that height                 |
 | `d` u32 height, txid                       | empty: tracked transactions that this block's ones conflict |
 | `z` u32 height, txid                       | empty: tracked transactions to forget at that height        |
@@ -131,6 +132,8 @@ class Tracked(msgspec.Struct, frozen=True, array_like=True):
     in_mempool: bool
     conflict_height: int = -1
     """Of the block that has a conflicting transaction."""
+    ancestors: tuple[bytes, ...] = ()
+    """Inputs of its unconfirmed ancestors: the output spent (36) and the ancestor (32)."""
 
 
 class IdempotencyRow(msgspec.Struct, frozen=True, array_like=True):

@@ -36,6 +36,7 @@ __all__ = ["Ledger", "LedgerRules", "Outcome"]
 
 FORGET_DEPTH = 144
 """How deep a conflicting transaction must be before the one it replaced is forgotten."""
+MAX_ANCESTOR_INPUTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +117,9 @@ class Ledger:
         if info is not None:
             self.seen(info)
             return
-        tx = parse_tx(tracked.raw)
-        for txin in tx.inputs:
-            spender = self._mempool.spender(txin.prevout)
-            if spender is not None and spender != txid:
+        for prevout, relative in _watched_inputs(parse_tx(tracked.raw), tracked):
+            spender = self._mempool.spender(OutPoint(prevout))
+            if spender is not None and spender not in (txid, relative):
                 self._conflicted(txid, tracked, spender, height=-1)
                 return
         if tracked.conflict_height < 0:
@@ -446,39 +446,66 @@ class Ledger:
         return self._txn.get_record(layout.tracked_key(txid), Tracked)
 
     def _track(self, tx: Tx, vouts: tuple[int, ...], *, in_mempool: bool) -> None:
-        tracked = Tracked(tx.raw, vouts, in_mempool)
-        if self._tracked(tx.txid) == tracked:
+        tracked = Tracked(tx.raw, vouts, in_mempool, -1, self._ancestor_inputs(tx))
+        before = self._tracked(tx.txid)
+        if before == tracked:
             return
+        if before is not None:
+            self._untrack(tx.txid)
         self._txn.put_record(layout.tracked_key(tx.txid), tracked)
-        for txin in tx.inputs:
-            row = layout.spends_key(txin.prevout)
-            txids = self._txn.get(row) or b""
-            if tx.txid not in _split(txids):
-                self._txn.put(row, txids + tx.txid)
+        for prevout, spender in _watched_inputs(tx, tracked):
+            row = layout.spends_key(prevout)
+            self._txn.put(row, (self._txn.get(row) or b"") + tx.txid + spender)
+
+    def _ancestor_inputs(self, tx: Tx) -> tuple[bytes, ...]:
+        """What the unconfirmed ancestors spend: who takes that takes the payment too."""
+        found: list[bytes] = []
+        waiting, seen = [tx], {tx.txid}
+        while waiting and len(found) < MAX_ANCESTOR_INPUTS:
+            for parent_id in {txin.prevout.txid for txin in waiting.pop().inputs} - seen:
+                info = self._mempool.get(parent_id)
+                seen.add(parent_id)
+                if info is not None:
+                    found += [bytes(txin.prevout) + parent_id for txin in info.tx.inputs]
+                    waiting.append(info.tx)
+        return tuple(sorted(found))
 
     def _untrack(self, txid: bytes) -> None:
         tracked = self._tracked(txid)
         if tracked is None:
             return
         self._txn.delete(layout.tracked_key(txid))
-        for txin in parse_tx(tracked.raw).inputs:
-            row = layout.spends_key(txin.prevout)
-            others = b"".join(other for other in _split(self._txn.get(row) or b"") if other != txid)
+        for prevout, _ in _watched_inputs(parse_tx(tracked.raw), tracked):
+            row = layout.spends_key(prevout)
+            others = b"".join(one + by for one, by in _pairs(self._txn.get(row) or b"") if one != txid)
             if others:
                 self._txn.put(row, others)
             else:
                 self._txn.delete(row)
 
     def _conflicts(self, tx: Tx, height: int) -> None:
-        """`tx` takes its inputs: other tracked transactions that spend one of them cannot confirm beside it."""
+        """`tx` takes its inputs: tracked transactions that need one of them cannot confirm beside it."""
         for txin in tx.inputs:
-            txids = self._txn.get(layout.spends_key(txin.prevout))
-            if txids is None:
+            rows = self._txn.get(layout.spends_key(txin.prevout))
+            if rows is None:
                 continue
-            for txid in _split(txids):
-                tracked = self._tracked(txid) if txid != tx.txid else None
+            for txid, spender in _pairs(rows):
+                tracked = self._tracked(txid) if tx.txid not in (txid, spender) else None
                 if tracked is not None:
                     self._conflicted(txid, tracked, tx.txid, height)
+
+    def freed(self, tx: Tx) -> None:
+        """`tx` has left the mempool unconfirmed: what it had taken the place of may return."""
+        for txin in tx.inputs:
+            for txid, _ in _pairs(self._txn.get(layout.spends_key(txin.prevout)) or b""):
+                tracked = self._tracked(txid) if txid != tx.txid else None
+                if tracked is None or tracked.conflict_height >= 0:
+                    continue
+                claim = self._claim(outpoint(txid, tracked.vouts[0]))
+                if claim is not None and self._payment(claim)[1].conflict == tx.txid:
+                    for vout in tracked.vouts:
+                        self._set_conflict(outpoint(txid, vout), Presence.UNSEEN, b"", -1)
+                    self.resolve(txid)
 
     def _conflicted(self, txid: bytes, tracked: Tracked, by: bytes, height: int) -> None:
         if height < 0 <= tracked.conflict_height:
@@ -528,8 +555,16 @@ class Ledger:
             self._rebroadcast.append(tracked.raw)
 
 
-def _split(txids: bytes) -> Iterator[bytes]:
-    return (txids[at : at + 32] for at in range(0, len(txids), 32))
+def _watched_inputs(tx: Tx, tracked: Tracked) -> Iterator[tuple[bytes, bytes]]:
+    """Outputs that the transaction needs, each with who of its family spends it."""
+    for txin in tx.inputs:
+        yield txin.prevout, tx.txid
+    for row in tracked.ancestors:
+        yield row[:36], row[36:]
+
+
+def _pairs(rows: bytes) -> Iterator[tuple[bytes, bytes]]:
+    return ((rows[at : at + 32], rows[at + 32 : at + 64]) for at in range(0, len(rows), 64))
 
 
 def _risk(info: MempoolTxInfo) -> Risk:

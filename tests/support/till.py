@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gldnode.address import script_to_address
 from gldnode.bip32 import ExtendedKey
+from gldnode.mining.generate import generate_block
 from gldnode.params import REGTEST
 from gldnode.primitives.block import parse_block
 from gldnode.primitives.hashes import BlockHash
@@ -39,6 +40,8 @@ class Till:
         self.service: PaymentService = plugin.service
         self.store = store
         self._purse: list[tuple[OutPoint, int]] = []
+        self._fee = FEE
+        self.made: dict[bytes, Tx] = {}
         self._spent: dict[bytes, tuple[OutPoint, int]] = {}
 
     async def stop_payments(self) -> None:
@@ -115,12 +118,36 @@ class Till:
         """A transaction of these outputs and change, which goes back into the purse when it is sent."""
         change = sum(amount for _, amount in coins) - sum(o.amount for o in outputs) - fee
         inputs = [TxIn(prevout, b"", sequence, (b"\x51",)) for prevout, _ in coins]
-        return make_tx(2, inputs, [*outputs, TxOut(change, ANYONE)])
+        tx = make_tx(2, inputs, [*outputs, TxOut(change, ANYONE)])
+        self.made[tx.txid] = tx
+        return tx
 
     async def send(self, tx: Tx) -> Tx:
         await self.node.submit(tx)
         await self.settle()
         return tx
+
+    @property
+    def has_coins(self) -> bool:
+        return bool(self._purse)
+
+    def next_fee(self) -> int:
+        """Higher than any before."""
+        self._fee += 5 * FEE
+        return self._fee
+
+    def rival(self, tx: Tx, outputs: Sequence[TxOut]) -> Tx:
+        """Another transaction that takes the coin of `tx`; nobody has it yet."""
+        other = self.spend([self._spent[tx.txid]], outputs, fee=self.next_fee())
+        self._spent[other.txid] = self._spent[tx.txid]
+        return other
+
+    async def mine_only(self, txs: Sequence[Tx]) -> None:
+        """A block of exactly these transactions."""
+        self.pass_time(600)
+        node = self.node
+        await node.run_in_validation(lambda: generate_block(node.chainstate, node.clock, ANYONE, txs))
+        await self.settle()
 
     async def replace(self, tx: Tx, outputs: Sequence[TxOut], *, fee: int = 5 * FEE) -> Tx:
         """Another transaction that takes the coin of `tx`, with a higher fee."""
