@@ -39,7 +39,7 @@ class TerminalDisplay(QuietDisplay):
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
-            refresh_per_second=4,
+            refresh_per_second=2,
         )
         self._task = self._progress.add_task("Starting", total=None, note="")
         self._progress.start()

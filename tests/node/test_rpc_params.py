@@ -7,6 +7,7 @@ import pytest
 from gldnode.rpc.convert import ConvertError, convert_named, convert_positional
 from gldnode.rpc.errors import RpcError
 from gldnode.rpc.json import JsonNumber
+from gldnode.rpc.methods import full_registry
 from gldnode.rpc.params import (
     amount_value,
     arr,
@@ -150,6 +151,15 @@ def test_hashes_have_cores_sentences() -> None:
         hash_value("zz" * 32, "txid")
     with pytest.raises(RpcError, match="JSON value of type number is not of expected type string"):
         hash_value(5, "txid")
+
+
+def test_every_method_has_help_with_its_arguments() -> None:
+    for method in full_registry().methods():
+        text = method.help_text()
+        assert text.startswith(method.name)
+        assert method.summary.strip() in text
+        for param in method.params:
+            assert param.hidden or param.names[0] in text
 
 
 def test_command_line_texts_become_json_by_declaration() -> None:
