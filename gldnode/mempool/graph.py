@@ -124,6 +124,8 @@ class TxGraph:
         """Whether `count` new ones of `vsize` together may hang below `parents`. Raises ChainLimitError."""
         if count + len(parents) > limits.ancestor_count:
             raise ChainLimitError(f"too many unconfirmed parents [limit: {limits.ancestor_count}]")
+        if count + len(ancestors) > limits.ancestor_count:
+            raise ChainLimitError(f"too many unconfirmed ancestors [limit: {limits.ancestor_count}]")
         total = vsize
         for txid in ancestors:
             entry = self._entries[txid]
@@ -138,8 +140,6 @@ class TxGraph:
             total += entry.vsize
             if total > limits.ancestor_size:
                 raise ChainLimitError(f"exceeds ancestor size limit [limit: {limits.ancestor_size}]")
-        if count + len(ancestors) > limits.ancestor_count:
-            raise ChainLimitError(f"too many unconfirmed ancestors [limit: {limits.ancestor_count}]")
 
     # --- changes (validation thread)
 
