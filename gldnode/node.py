@@ -8,6 +8,7 @@ hints go out. Queries never come here: they read the frozen tip, immutable entri
 import asyncio
 import logging
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +110,8 @@ class Node:
         self._pool: Mempool | None = None
         self._chain_view: NodeChainView | None = None
         self._pending = 0  # pieces of validation work given and not begun
+        self._pending_lock = threading.Lock()
+        self._undurable = False  # the tip moved and was not committed yet
         self._moved = False  # the present piece of work moved the tip
         self._hints: list[Hint] = []  # gathered by the present piece of work
         self._queues: list[BoundedHints] = []
@@ -245,12 +248,14 @@ class Node:
         """
         if self._stopping:
             raise NodeStopped("the node is stopping")
-        self._pending += 1
+        with self._pending_lock:
+            self._pending += 1
         assert self._loop is not None, "the node has not started"
         return await self._loop.run_in_executor(self._validation, self._validate, work)
 
     def _validate(self, work: Callable[[], T]) -> T:
-        self._pending -= 1
+        with self._pending_lock:
+            self._pending -= 1
         try:
             try:
                 return work()
@@ -262,18 +267,26 @@ class Node:
             raise
 
     def _after_work(self) -> None:
-        """Bring the mempool up to date, make the chain's move durable, tell everyone."""
+        """Bring the mempool up to date, make the chain's move durable, tell everyone.
+
+        While more work waits the chain groups its commits by itself; whoever waits for steps is woken again
+        when the last piece has been made durable.
+        """
         if self._moved:
             self.pool.finish_reorg()
-        if self._moved or self._pending == 0:
-            self.chainstate.commit()
         moved, self._moved = self._moved, False
+        with self._pending_lock:
+            idle = self._pending == 0
+        if idle:
+            self.chainstate.commit()
+        wake = moved or (idle and self._undurable)
+        self._undurable = (self._undurable or moved) and not idle
         hints, self._hints = self._hints, []
         if moved:
             hints.append(TipChanged(self.chainstate.tip))
         loop = self._loop
-        if (moved or hints) and loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._publish, moved, hints)
+        if (wake or hints) and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._publish, wake, hints)
 
     def _on_step(self, step: ChainStep) -> None:
         self._moved = True
