@@ -11,6 +11,7 @@ from gldnode.address import script_to_address
 from gldnode.bip32 import mnemonic_of
 from gldnode.params import REGTEST
 from gldnode.primitives.amount import COIN
+from gldnode.wallet import crypter
 from gldnode.wallet.builder import Recipient
 from gldnode.wallet.errors import WalletError, WalletFault
 from gldnode.wallet.manager import WalletManager
@@ -18,6 +19,12 @@ from gldnode.wallet.spending import SpendOptions, list_coins, pay
 from gldnode.wallet.views import balances
 from gldnode.wallet.wallet import OUTPUT_TYPES, Wallet
 from tests.support.host import ANYONE, HostNode, host_node
+
+
+@pytest.fixture(autouse=True)
+def cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cost of guessing a passphrase is not under test here."""
+    monkeypatch.setattr(crypter, "_N", 1 << 4)
 
 
 @pytest.fixture
@@ -246,7 +253,7 @@ async def test_paying_many_times_from_unconfirmed_change(node: HostNode, manager
 
 async def test_wallet_names_stay_in_the_folder(node: HostNode, manager: WalletManager, tmp_path: Path) -> None:
     for name in ("", "..", "a/b", "../x", "%", "ä", "c d", "."):
-        await manager.create(name)
+        await manager.create(name, blank=True)
     assert sorted(manager.list_dir()) == sorted(("", "..", "a/b", "../x", "%", "ä", "c d", "."))
     assert os.listdir(tmp_path) == ["wallets"]
     for name in ("\0", "\ud800", "x" * 1000):
@@ -267,3 +274,26 @@ async def test_wallets_named_for_start_are_loaded(node: HostNode, manager: Walle
 def test_new_wallets_have_twelve_words() -> None:
     assert len(mnemonic_of(bytes(16)).split()) == 12
     assert script_to_address(b"\x00\x14" + bytes(20), REGTEST) is not None
+
+
+async def test_a_payment_that_the_mempool_has_not_is_offered_at_start(tmp_path: Path) -> None:
+    async with host_node(tmp_path, options=[("keypool", "10"), ("walletbroadcast", "0")]) as node:
+        wallets = WalletManager(node, tmp_path / "wallets")
+        wallet = await funded(node, wallets)
+        sent = await pay(wallet, [Recipient(ANYONE, COIN)], SpendOptions())
+        assert sent.tx.txid not in node.pool
+        await wallets.unload("shop")
+        node.config.flags = {}
+        await wallets.load("shop")
+        await eventually(lambda: sent.tx.txid in node.pool)
+        await wallets.stop()
+
+
+async def test_notifications_name_wallet_transaction_and_block(node: HostNode, tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    wallets = WalletManager(node, tmp_path / "told", lambda _key, values: told.append((values["w"], values["b"])))
+    wallet = await wallets.create("shop")
+    (block,) = await node.mine(1, await wallet.new_script("bech32"))
+    await wallet.synced()
+    assert told == [("shop", block[::-1].hex())]
+    await wallets.stop()

@@ -14,6 +14,7 @@ from gldnode.rpc.errors import RpcError
 from gldnode.rpc.json import decode, encode
 from gldnode.rpc.methods import build_registry
 from gldnode.rpc.registry import Registry
+from gldnode.wallet import crypter
 from gldnode.wallet.manager import WalletManager
 from tests.support.host import HostNode, host_node
 
@@ -40,6 +41,12 @@ class Rpc:
         with pytest.raises(RpcError) as caught:
             await self(method, *args, **named)
         return caught.value.code, caught.value.message
+
+
+@pytest.fixture(autouse=True)
+def cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cost of guessing a passphrase is not under test here."""
+    monkeypatch.setattr(crypter, "_N", 1 << 4)
 
 
 @pytest.fixture
