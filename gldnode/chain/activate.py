@@ -15,6 +15,7 @@ from gldnode.chain.blockfiles import BlockFileDamaged, BlockFiles
 from gldnode.chain.coins import CoinsCache
 from gldnode.chain.entry import BlockEntry, last_common_ancestor
 from gldnode.chain.index import BlockIndex
+from gldnode.chain.options import DiskSpaceLow
 from gldnode.chain.scriptcache import ScriptCache
 from gldnode.chain.undo import encode_undo, parse_undo
 from gldnode.consensus.check_block import check_block
@@ -85,7 +86,7 @@ class Activator:
             self._sigops[block.hash] = sigops
 
     def body(self, entry: BlockEntry) -> Block:
-        """Raises BlockFileDamaged, OSError."""
+        """Raises BlockFileDamaged, StorageError."""
         recent = self._recent.get(entry.hash)
         return recent if recent is not None else read_body(self.store, entry)
 
@@ -94,7 +95,7 @@ class Activator:
     def activate_best(self) -> None:
         """Go to the best valid chain, marking what fails on the way.
 
-        Raises BlockFileDamaged, StorageError, OSError.
+        Raises BlockFileDamaged, StorageError, DiskSpaceLow.
         """
         while True:
             target = self._best_target()
@@ -156,13 +157,11 @@ class Activator:
         for entry in _path(fork, target):
             try:
                 self._connect(entry, self.body(entry))
-            except Reject as error:
+            except (Reject, DiskSpaceLow) as error:
+                self._put_back(fork, reached, old_tip)
+                if isinstance(error, DiskSpaceLow):
+                    raise
                 self._failed(entry, error)
-                for undone in _path(fork, reached, backwards=True):
-                    self._disconnect(undone)
-                for again in _path(fork, old_tip):
-                    self._connect(again, self.body(again), verify_scripts=False)
-                self.between = False
                 return
             reached = entry
             if reached.chain_work > old_tip.chain_work:
@@ -177,6 +176,14 @@ class Activator:
         for entry in joined:
             self._tell(self._connected_step(entry, self.body(entry), self.undo(entry)))
         self._connected()
+
+    def _put_back(self, fork: BlockEntry, reached: BlockEntry, old_tip: BlockEntry) -> None:
+        """The coins as they were before a reorganisation that came to `reached` and no further."""
+        for undone in _path(fork, reached, backwards=True):
+            self._disconnect(undone)
+        for again in _path(fork, old_tip):
+            self._connect(again, self.body(again), verify_scripts=False)
+        self.between = False
 
     def _leave(self, fork: BlockEntry) -> None:
         """Off a tip that has failed, without knowing yet where to."""
@@ -244,7 +251,10 @@ class Activator:
                 raise BlockFileDamaged(f"stored block {entry!r} is not what was accepted: {error}") from None
         delta = connect_block(block, self.coins, self.rules(entry, verify_scripts=verify_scripts), sigops)
         if not entry.has_undo:
-            entry.undo_pos = self.store.write_undo(entry.file, encode_undo(delta.undo), entry.prev_hash)
+            try:
+                entry.undo_pos = self.store.write_undo(entry.file, encode_undo(delta.undo), entry.prev_hash)
+            except OSError as error:
+                raise DiskSpaceLow(f"undo data could not be stored: {error}") from error
             entry.status |= flags.HAVE_UNDO
             self.index.touch(entry)
         if not entry.is_valid_to(flags.VALID_SCRIPTS):
@@ -288,7 +298,7 @@ class Activator:
 
 
 def read_body(store: BlockFiles, entry: BlockEntry) -> Block:
-    """The stored block. Raises BlockFileDamaged, OSError."""
+    """The stored block. Raises BlockFileDamaged, StorageError."""
     try:
         block = parse_block(store.read_block(entry.file, entry.data_pos))
     except DecodeError as error:
@@ -299,7 +309,7 @@ def read_body(store: BlockFiles, entry: BlockEntry) -> Block:
 
 
 def read_undo(store: BlockFiles, entry: BlockEntry) -> BlockUndo:
-    """The coins that the block spent. Raises BlockFileDamaged, OSError."""
+    """The coins that the block spent. Raises BlockFileDamaged, StorageError."""
     try:
         return parse_undo(store.read_undo(entry.file, entry.undo_pos, entry.prev_hash))
     except DecodeError as error:

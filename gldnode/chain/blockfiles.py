@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from gldnode.errors import DecodeError, NodeError
 from gldnode.primitives.block import HEADER_SIZE, Block, parse_block
 from gldnode.primitives.hashes import sha256d
+from storage.errors import StorageError
 
 __all__ = ["BlockFileDamaged", "BlockFiles", "DiskFiles", "Files", "MemoryFiles"]
 
@@ -225,22 +226,19 @@ class BlockFiles:
         return self._files.append(_rev(file), framed) + FRAME_SIZE
 
     def read_block(self, file: int, pos: int) -> bytes:
-        """Raises BlockFileDamaged where there is no block at the position, OSError."""
-        return self._files.read(_blk(file), pos, self._size_at(_blk(file), pos))
-
-    def read_header(self, file: int, pos: int) -> bytes:
-        return self._files.read(_blk(file), pos, HEADER_SIZE)
+        """Raises BlockFileDamaged where there is no block at the position, StorageError."""
+        return self._read(_blk(file), pos, self._size_at(_blk(file), pos))
 
     def read_undo(self, file: int, pos: int, prev_hash: bytes) -> bytes:
-        """Raises BlockFileDamaged where the checksum does not fit, OSError."""
+        """Raises BlockFileDamaged where the checksum does not fit, StorageError."""
         size = self._size_at(_rev(file), pos)
-        data = self._files.read(_rev(file), pos, size + _CHECKSUM_SIZE)
+        data = self._read(_rev(file), pos, size + _CHECKSUM_SIZE)
         if sha256d(prev_hash + data[:size]) != data[size:]:
             raise BlockFileDamaged(f"{_rev(file)} at {pos}: wrong checksum")
         return data[:size]
 
     def _size_at(self, name: str, pos: int) -> int:
-        frame = self._files.read(name, pos - FRAME_SIZE, FRAME_SIZE)
+        frame = self._read(name, pos - FRAME_SIZE, FRAME_SIZE)
         if len(frame) == FRAME_SIZE:
             magic, size = _FRAME.unpack(frame)
             if magic == self._magic and pos + size <= self._files.size(name):
@@ -256,18 +254,18 @@ class BlockFiles:
         end = self._files.size(name)
         pos = 0
         while pos + FRAME_SIZE + HEADER_SIZE <= end:
-            window = self._files.read(name, pos, _SCAN_WINDOW)
+            window = self._read(name, pos, _SCAN_WINDOW)
             found = window.find(self._magic)
             if found < 0:
                 pos += max(1, len(window) - 3)
                 continue
             start = pos + found + FRAME_SIZE
-            frame = self._files.read(name, start - FRAME_SIZE, FRAME_SIZE)
+            frame = self._read(name, start - FRAME_SIZE, FRAME_SIZE)
             size = int.from_bytes(frame[4:8], "little") if len(frame) == FRAME_SIZE else 0
             pos = start - FRAME_SIZE + 1
             if HEADER_SIZE < size <= MAX_STORED_BLOCK and start + size <= end:
                 try:
-                    yield start, parse_block(self._files.read(name, start, size))
+                    yield start, parse_block(self._read(name, start, size))
                     pos = start + size
                 except DecodeError:
                     continue
@@ -284,10 +282,20 @@ class BlockFiles:
         self._files.delete(_rev(file))
 
     def sync(self) -> None:
-        self._files.sync()
+        """Make everything written durable. Raises StorageError."""
+        try:
+            self._files.sync()
+        except OSError as error:
+            raise StorageError(f"block files could not be synced: {error}") from error
 
     def close(self) -> None:
         self._files.close()
+
+    def _read(self, name: str, pos: int, count: int) -> bytes:
+        try:
+            return self._files.read(name, pos, count)
+        except OSError as error:
+            raise StorageError(f"{name} could not be read: {error}") from error
 
 
 def _blk(file: int) -> str:

@@ -247,6 +247,7 @@ class Chainstate(ChainReader):
         sigops = check_block(block, self.params)
         entry = self.accept_header(block.header)
         if entry.has_data:
+            self._activate()  # a full disk may have kept it from being connected
             return AcceptResult(AcceptStatus.DUPLICATE, entry)
         if not requested and not self._is_worth_storing(entry):
             return AcceptResult(AcceptStatus.IGNORED, entry)

@@ -106,7 +106,7 @@ class ChainReader:
         return None if entry is None else entry.header_bytes
 
     def read_block(self, block_hash: bytes) -> Block | None:
-        """A stored block; None when unknown or pruned. Raises BlockFileDamaged, OSError."""
+        """A stored block; None when unknown or pruned. Raises BlockFileDamaged, StorageError."""
         entry = self._index.get(block_hash)
         return None if entry is None else self._body_of(entry)
 

@@ -13,6 +13,7 @@ from gldnode.consensus.connect import BlockRules, CoinsChange, connect_block, di
 from gldnode.errors import NodeError, Reject
 from gldnode.params import ChainParams
 from gldnode.primitives.coin import Coin
+from storage.errors import StorageError
 
 __all__ = ["ChainDamaged", "verify_chain"]
 
@@ -83,7 +84,7 @@ def verify_chain(
                     good.append(entry)
         except Reject as error:
             raise ChainDamaged(f"Corrupted block database detected: {entry!r}: {error}") from None
-        except (BlockFileDamaged, OSError) as error:
+        except (BlockFileDamaged, StorageError) as error:
             raise ChainDamaged(f"Corrupted block database detected: {error}") from error
     if level >= 4:
         _connect_again(reversed_entries(good), store, overlay, rules_of)

@@ -245,6 +245,27 @@ def test_a_full_disk_is_said_so_and_nothing_is_lost() -> None:
     assert _utxo_hash(chain) == _FINAL
 
 
+@pytest.mark.parametrize("number", range(len(_REST)))
+def test_a_disk_that_is_full_for_undo_data_leaves_the_chain_where_it_is(number: int) -> None:
+    """Also in the middle of a reorganisation; with room again the same block is taken."""
+    machine = _warm_machine()
+    chain = machine.open()
+    for block in _REST[:number]:
+        chain.accept_block(block)
+    machine.files.full, machine.files.full_for = True, "rev"
+    tip = chain.tip
+    try:
+        chain.accept_block(_REST[number])
+    except DiskSpaceLow:
+        assert chain.tip == tip
+    chain.flush()
+    machine.files.full = False
+    for block in _REST[number:]:
+        chain.accept_block(block)
+    assert _utxo_hash(chain) == _FINAL
+    assert chain.verify(4, 0)
+
+
 @pytest.mark.parametrize("store", ["index", "coins"])
 def test_a_database_that_cannot_be_written_stops_the_node_and_nothing_is_lost(store: str) -> None:
     machine = _warm_machine()

@@ -23,9 +23,11 @@ class FaultFiles:
         self.power = power or PowerSupply()
         self.files = {name: _File(bytearray(data), len(data)) for name, data in (content or {}).items()}
         self.full = False
+        self.full_for = ""
+        """Only files whose names begin so find the disk full."""
 
     def append(self, name: str, data: bytes) -> int:
-        if self.full:
+        if self.full and name.startswith(self.full_for):
             raise OSError(28, "No space left on device")
         self.power.count_write()
         file = self.files.setdefault(name, _File())
