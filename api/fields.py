@@ -13,14 +13,50 @@ from msgspec import Meta, Raw, UnsetType
 from api.errors import Invalid
 from api.jsonbody import raw_text
 
-__all__ = ["AmountText", "AnyJson", "Given", "amount_text", "duration", "enum_of", "flag", "json_object"]
+__all__ = [
+    "AmountText",
+    "AnyJson",
+    "DurationJson",
+    "Given",
+    "JsonObject",
+    "OptionalAmountText",
+    "amount_text",
+    "duration",
+    "enum_of",
+    "flag",
+    "json_object",
+]
 
+_PATTERN = "^[0-9]{1,10}(\\.[0-9]{1,8})?$"
 AmountText = Annotated[
     Raw,
     Meta(
         description="A decimal amount, as a JSON string or number, without exponent.",
+        extra_json_schema={"anyOf": [{"type": "string", "pattern": _PATTERN}, {"type": "number"}]},
+    ),
+]
+OptionalAmountText = Annotated[
+    Raw,
+    Meta(
+        description='A decimal amount as text or number without exponent; null and "" leave it out.',
         extra_json_schema={
-            "anyOf": [{"type": "string", "pattern": "^[0-9]{1,10}(\\.[0-9]{1,8})?$"}, {"type": "number"}]
+            "anyOf": [{"type": "string", "pattern": f"^$|{_PATTERN}"}, {"type": "number"}, {"type": "null"}]
+        },
+    ),
+]
+JsonObject = Annotated[
+    Raw, Meta(description="Any JSON object, kept as it was sent.", extra_json_schema={"type": ["object", "null"]})
+]
+DurationJson = Annotated[
+    Raw,
+    Meta(
+        description="A whole number of units, or text such as 00:15:00.",
+        extra_json_schema={
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": "^[0-9]{1,2}:[0-9]{2}:[0-9]{2}$"},
+                {"type": "null"},
+            ]
         },
     ),
 ]

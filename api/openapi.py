@@ -1,6 +1,7 @@
 """OpenAPI 3.1 of everything that is served, from the route table."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,10 +54,11 @@ def openapi_document(tables: Sequence[RouteTable], params: ChainParams) -> dict[
     types = {id(kind): kind for route in routes for kind in (route.body, route.answer) if _has_schema(kind)}
     schemas, components = msgspec.json.schema_components(types.values(), ref_template=_REF)
     by_type = dict(zip(types, schemas, strict=True))
+    uses = Counter(route.handler for route in routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         path = _PATH_PARAM.sub(r"{\1}", route.path)
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route, by_type)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, by_type, uses[route.handler] > 1)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -87,9 +89,9 @@ def _has_schema(kind: Any) -> bool:
     return kind is not None and kind is not PlainText
 
 
-def _operation(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
+def _operation(route: Route, by_type: dict[int, Any], is_shared: bool) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": _operation_id(route),
+        "operationId": _operation_id(route, is_shared),
         "tags": [route.tag],
         "summary": route.summary,
         "parameters": [*_path_params(route), *(_query_param(param) for param in route.query)],
@@ -108,14 +110,12 @@ def _operation(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
     return operation
 
 
-def _operation_id(route: Route) -> str:
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", route.path) if word not in ("api", "v1", "")]
-    return route.handler.__name__ + "_" + "_".join(words) if _is_twin(route) else route.handler.__name__
-
-
-def _is_twin(route: Route) -> bool:
-    """A handler that serves two paths: the store-scoped form gets the longer id."""
-    return "{storeId}" in route.path and ("{invoiceId}" in route.path or "{webhookId}" in route.path)
+def _operation_id(route: Route, is_shared: bool) -> str:
+    """The handler's name; with the path's words where it serves several."""
+    if not is_shared:
+        return route.handler.__name__
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", _PATH_PARAM.sub(r"{\1}", route.path)) if word]
+    return "_".join([route.handler.__name__, *(word for word in words if word not in ("api", "v1"))])
 
 
 def _path_params(route: Route) -> list[dict[str, Any]]:
@@ -144,10 +144,7 @@ def _responses(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
         success["content"] = {"application/json": {"schema": by_type[id(route.answer)]}}
     elif route.answer is PlainText:
         success["content"] = {"text/plain": {"schema": {"type": "string"}}}
-    statuses = {*route.errors, 429, 400, 422}
-    if route.access is not Access.ANONYMOUS:
-        statuses.add(401)
-        statuses.add(503)
+    statuses = {*route.errors, 400, 401, 422, 429, 503}
     if not isinstance(route.access, Access):
         statuses.add(403)
     if route.body is not None:

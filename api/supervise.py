@@ -31,7 +31,6 @@ _PAYMENT_PREFIXES = (
 )
 _PAYMENT_PATHS = frozenset(("/health", "/docs", "/robots.txt", "/favicon.ico"))
 _API_PREFIXES = ("/api/", "/misc/")
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
@@ -66,8 +65,6 @@ async def _answer(
             check_request(request, Zone.PAYMENTS, context.guard)
             raise ApiError(404, "not-found", "There is nothing here.")
         check_request(request, zone, context.guard)
-        if request.method not in _METHODS:
-            raise ApiError(405, "method-not-allowed", "The method is not allowed here.")
         if _is_preflight(request):
             return _preflight(request)
         return await inner(rewrite(request))

@@ -35,7 +35,7 @@ async def get_rates(call: Call[None]) -> list[RateAnswer]:
 @table.add(
     "GET",
     _CONFIGURATION,
-    _CONFIGURATION + "/{rateSource}",
+    _CONFIGURATION + "/{rateSource:primary|fallback}",
     access=VIEW,
     answer=RateConfigAnswer,
     summary="Where rates come from",
@@ -49,7 +49,7 @@ async def get_rate_configuration(call: Call[None]) -> RateConfigAnswer:
 @table.add(
     "PUT",
     _CONFIGURATION,
-    _CONFIGURATION + "/{rateSource}",
+    _CONFIGURATION + "/{rateSource:primary|fallback}",
     access=MODIFY,
     body=RateConfigRequest,
     answer=RateConfigAnswer,
@@ -81,8 +81,6 @@ def _check_source(call: Call[Any]) -> None:
     source = call.path.get("rateSource", "primary")
     if source == "fallback":
         raise ApiError(404, "fallback-disabled", "The fallback rate source is disabled")
-    if source != "primary":
-        raise ApiError(404, "not-found", "There is nothing here.")
 
 
 def _wanted(body: RateConfigRequest) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-from api.fields import AmountText, AnyJson
+from api.fields import AnyJson, DurationJson, JsonObject, OptionalAmountText
 
 __all__ = [
     "CheckoutAnswer",
@@ -24,9 +24,9 @@ class CheckoutRequest(Struct, rename="camel"):
     payment_methods: list[str] | None = None
     default_payment_method: str | None = None
     lazy_payment_methods: bool | None = None
-    expiration_minutes: AnyJson | UnsetType = UNSET
-    monitoring_minutes: AnyJson | UnsetType = UNSET
-    payment_tolerance: AmountText | UnsetType = UNSET
+    expiration_minutes: DurationJson | UnsetType = UNSET
+    monitoring_minutes: DurationJson | UnsetType = UNSET
+    payment_tolerance: OptionalAmountText | UnsetType = UNSET
     redirect_url: str | None = field(name="redirectURL", default=None)
     redirect_automatically: bool | None = None
     default_language: str | None = None
@@ -41,9 +41,9 @@ class ReceiptRequest(Struct, rename="camel"):
 class InvoiceRequest(Struct, rename="camel"):
     """Without `amount` a top-up invoice. The last five properties are put where Greenfield has them."""
 
-    amount: AmountText | UnsetType = UNSET
+    amount: OptionalAmountText | UnsetType = UNSET
     currency: str | None = None
-    metadata: AnyJson | UnsetType = UNSET
+    metadata: JsonObject | UnsetType = UNSET
     checkout: CheckoutRequest | None = None
     receipt: ReceiptRequest | None = None
     additional_search_terms: list[str] | None = None
@@ -57,7 +57,7 @@ class InvoiceRequest(Struct, rename="camel"):
 class UpdateInvoiceRequest(Struct, rename="camel"):
     """`metadata` replaces all of it."""
 
-    metadata: AnyJson | UnsetType = UNSET
+    metadata: JsonObject | UnsetType = UNSET
 
 
 class MarkRequest(Struct):

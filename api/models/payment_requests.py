@@ -2,13 +2,13 @@
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from api.fields import AmountText, AnyJson
+from api.fields import JsonObject, OptionalAmountText
 
 __all__ = ["PayRequest", "PaymentRequestAnswer", "PaymentRequestBody"]
 
 
 class PaymentRequestBody(Struct, rename="camel"):
-    amount: AmountText | UnsetType = UNSET
+    amount: OptionalAmountText | UnsetType = UNSET
     currency: str | None = None
     title: str | None = None
     description: str | None = None
@@ -17,11 +17,11 @@ class PaymentRequestBody(Struct, rename="camel"):
     expiry_date: int | None = None
     allow_custom_payment_amounts: bool | None = None
     form_id: str | None = None
-    form_response: AnyJson | UnsetType = UNSET
+    form_response: JsonObject | UnsetType = UNSET
 
 
 class PayRequest(Struct, rename="camel"):
-    amount: AmountText | UnsetType = UNSET
+    amount: OptionalAmountText | UnsetType = UNSET
     allow_pending_invoice_reuse: bool | None = None
 
 

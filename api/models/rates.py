@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from api.fields import AmountText
+from api.fields import OptionalAmountText
 
 __all__ = ["RateAnswer", "RateConfigAnswer", "RateConfigRequest"]
 
@@ -16,7 +16,7 @@ class RateAnswer(Struct, rename="camel"):
 
 
 class RateConfigRequest(Struct, rename="camel"):
-    spread: AmountText | UnsetType = UNSET
+    spread: OptionalAmountText | UnsetType = UNSET
     is_custom_script: bool | None = None
     effective_script: str | None = None
     preferred_source: str | None = None

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-from api.fields import AmountText, AnyJson
+from api.fields import AnyJson, DurationJson, OptionalAmountText
 
 __all__ = [
     "MemberAnswer",
@@ -33,12 +33,12 @@ class StoreRequest(Struct, rename="camel"):
     support_url: str | None = None
     default_currency: str | None = None
     additional_tracked_rates: list[str] | None = None
-    invoice_expiration: AnyJson | UnsetType = UNSET
-    display_expiration_timer: AnyJson | UnsetType = UNSET
-    monitoring_expiration: AnyJson | UnsetType = UNSET
-    refund_bolt11_expiration: AnyJson | UnsetType = field(name="refundBOLT11Expiration", default=UNSET)
+    invoice_expiration: DurationJson | UnsetType = UNSET
+    display_expiration_timer: DurationJson | UnsetType = UNSET
+    monitoring_expiration: DurationJson | UnsetType = UNSET
+    refund_bolt11_expiration: DurationJson | UnsetType = field(name="refundBOLT11Expiration", default=UNSET)
     speed_policy: AnyJson | UnsetType = UNSET
-    payment_tolerance: AmountText | UnsetType = UNSET
+    payment_tolerance: OptionalAmountText | UnsetType = UNSET
     network_fee_mode: AnyJson | UnsetType = UNSET
     lightning_description_template: str | None = None
     lightning_amount_in_satoshi: bool | None = None
@@ -67,10 +67,10 @@ class StoreRequest(Struct, rename="camel"):
     payment_method_criteria: AnyJson | UnsetType = UNSET
     receipt: StoreReceipt | None = None
     # Ours:
-    minimum_amount: AmountText | UnsetType = UNSET
-    maximum_amount: AmountText | UnsetType = UNSET
-    zero_conf_limit: AmountText | UnsetType = UNSET
-    late_payment_grace: AnyJson | UnsetType = UNSET
+    minimum_amount: OptionalAmountText | UnsetType = UNSET
+    maximum_amount: OptionalAmountText | UnsetType = UNSET
+    zero_conf_limit: OptionalAmountText | UnsetType = UNSET
+    late_payment_grace: DurationJson | UnsetType = UNSET
 
 
 class StoreAnswer(Struct, rename="camel"):

@@ -20,7 +20,7 @@ def name_of(route: Route) -> str:
 
 async def send(browser: Browser, route: Route, **values: str) -> Answer:
     """With a body that no model takes, so that nothing is changed by who may."""
-    path = re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], "x"), route.path)
+    path = re.sub(r"\{(\w+)(?::(\w+)[^}]*)?\}", lambda match: values.get(match[1], match[2] or "x"), route.path)
     return await browser.send(route.method, path, raw=b"[]" if route.body is not None else None)
 
 
