@@ -16,6 +16,7 @@ __all__ = [
     "block_work",
     "has_valid_proof_of_work",
     "next_bits",
+    "permits_bits",
     "retarget",
     "target_from_bits",
 ]
@@ -97,6 +98,32 @@ def next_bits(prev: HeaderContext, time: int, params: ChainParams) -> int:
     # Core's off-by-one, kept by consensus: the span covers interval - 1 block times.
     first = prev.ancestor(prev.height - (interval - 1))
     return retarget(rule, prev.bits, prev.time - first.time, params.pow_limit_bits)
+
+
+def permits_bits(
+    params: ChainParams, *, prev_height: int, prev_time: int, prev_bits: int, time: int, bits: int
+) -> bool:
+    """Whether `bits` could follow, judged by the block before alone (Core: PermittedDifficultyTransition).
+
+    For header chains that are not kept yet. ASERT needs no more than that block, so its answer is exact.
+    """
+    rule = params.pow
+    if isinstance(rule, AsertParams):
+        if rule.allow_limit_after_s is not None and time > prev_time + rule.allow_limit_after_s:
+            return bits == params.pow_limit_bits
+        return bits == asert_bits(
+            rule,
+            time_delta=prev_time - rule.anchor_parent_time,
+            height_delta=prev_height - rule.anchor_height,
+            limit_bits=params.pow_limit_bits,
+        )
+    if rule.allow_min_difficulty:
+        return True
+    if (prev_height + 1) % (rule.timespan_s // rule.spacing_s):
+        return bits == prev_bits
+    easiest = target_from_bits(retarget(rule, prev_bits, rule.timespan_s * 4, params.pow_limit_bits))[0]
+    hardest = target_from_bits(retarget(rule, prev_bits, rule.timespan_s // 4, params.pow_limit_bits))[0]
+    return hardest <= target_from_bits(bits)[0] <= easiest
 
 
 def _bits_between_retargets(
