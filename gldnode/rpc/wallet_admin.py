@@ -354,6 +354,9 @@ async def keypoolrefill(ctx: RpcContext, newsize: int | None) -> None:
     async with wallet.lock:
         for keychain in wallet.ledger.keychains.values():
             if keychain.record.is_active:
-                size = min(newsize if newsize is not None else wallet.ledger.gap, 100_000)
-                wallet.ledger.top_up(keychain, keychain.record.next_index + size)
+                size = min(newsize if newsize is not None else wallet.ledger.gap, MAX_KEYPOOL)
+                for done in range(0, size, KEYPOOL_CHUNK):  # others get their turn on the event loop
+                    ahead = min(done + KEYPOOL_CHUNK, size)
+                    wallet.ledger.top_up(keychain, keychain.record.next_index + ahead)
+                    await asyncio.sleep(0)
         await wallet.save()
