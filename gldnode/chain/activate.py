@@ -220,6 +220,8 @@ class Activator:
                     return
                 self.active.set_tip(entry)
                 if self.coins.is_full:
+                    self.store.sync()
+                    self.index.commit(target.hash)  # still the tip that followers have seen
                     self.coins.flush(entry.hash)
 
     # -- one block --
