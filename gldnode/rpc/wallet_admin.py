@@ -18,6 +18,8 @@ __all__ = ["methods"]
 methods = WalletGroup("Wallet")
 
 _MAX_SLEEP_S = 100_000_000
+MAX_KEYPOOL = 20_000
+KEYPOOL_CHUNK = 50
 _LOAD_ON_STARTUP = boolean(
     "load_on_startup",
     "Save wallet name to persistent settings and load on startup. True to add wallet to startup list, false to "
