@@ -286,8 +286,8 @@ class Database:
         self._writing = self._write = None
         error = done.exception()
         group.settle(error)
-        if self._gathering is None:
-            return
+        if self._gathering is None or self._closed:
+            return  # `close`, which may run in another thread, sees to what is gathered
         if error is not None:
             # It was computed from what the failed write should have made true.
             dependent, self._gathering = self._gathering, None
@@ -297,9 +297,14 @@ class Database:
 
     def _drain(self) -> None:
         """Finish in this thread what is being written and what is gathered."""
-        if self._writing is not None and self._write is not None:
-            self._write.exception()  # waits
-            self._written_without_next(self._writing, self._write)
+        writing, write = self._writing, self._write
+        if writing is not None and write is not None:
+            error = write.exception()  # waits
+            if self._writing is writing:
+                self._written_without_next(writing, write)
+            elif error is not None and self._gathering is not None:
+                dependent, self._gathering = self._gathering, None
+                dependent.settle(error)
         group, self._gathering = self._gathering, None
         if group is not None:
             batch = WriteBatch()
