@@ -18,7 +18,7 @@ from gldnode.rpc.wallet_access import (
     synced_wallet,
     wallet_of,
 )
-from gldnode.script.script import script_to_asm
+from gldnode.script.templates import solve
 from gldnode.wallet.layout import Label
 from gldnode.wallet.wallet import Wallet
 
@@ -172,27 +172,29 @@ def _origin_json(wallet: Wallet, script: bytes) -> dict[str, Any]:
     except DescriptorError:
         return {}
     out: dict[str, Any] = {}
+    single = expansion.keys[0] if len(expansion.keys) == 1 else None
     if expansion.inner_scripts:
-        redeem = expansion.inner_scripts[-1]
-        out["script"] = _script_type(redeem)
-        out["hex"] = redeem.hex()
-        out["embedded"] = {"scriptPubKey": redeem.hex(), "asm": script_to_asm(redeem)} | destination_json(redeem)
-    if len(expansion.keys) == 1:
-        key = expansion.keys[0]
+        inner = expansion.inner_scripts[-1]
+        out["script"] = str(solve(inner).kind)
+        out["hex"] = inner.hex()
+        address = wallet.address(inner)
+        if address is not None:
+            out["embedded"] = destination_json(inner)
+            if single is not None:
+                out["embedded"]["pubkey"] = single.pubkey.hex()
+            out["embedded"] |= {"address": address, "scriptPubKey": inner.hex()}
+    if single is not None:
         if expansion.taproot is None:
-            out["pubkey"] = key.pubkey.hex()
-            out["iscompressed"] = len(key.pubkey) == 33
+            out["pubkey"] = single.pubkey.hex()
+            if not expansion.inner_scripts:
+                out["iscompressed"] = len(single.pubkey) == 33
         if keychain.is_range:
-            out["hdkeypath"] = "m" + format_path(key.path)
+            out["hdkeypath"] = "m" + format_path(single.path)
             out["hdseedid"] = "00" * 20
-            out["hdmasterfingerprint"] = key.fingerprint.hex()
+            out["hdmasterfingerprint"] = single.fingerprint.hex()
+    elif expansion.keys:
+        out["pubkeys"] = [one.pubkey.hex() for one in expansion.keys]
     return out
-
-
-def _script_type(script: bytes) -> str:
-    from gldnode.script.templates import solve
-
-    return str(solve(script).kind)
 
 
 def describe_script(wallet: Wallet, script: bytes) -> str:

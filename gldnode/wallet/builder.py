@@ -46,7 +46,8 @@ class Terms:
     discard_feerate: int
     dust_feerate: int
     max_tx_fee: int
-    change_script: bytes
+    change_script: bytes | None
+    """None where the wallet has no address for change: then it must come out without."""
     change_spend_weight: int
     """Of the input that will spend the change."""
     lock_time: int = 0
@@ -65,6 +66,9 @@ class Built:
     spent: tuple[TxOut, ...]
     fee: int
     change_position: int | None
+
+
+_NO_CHANGE_SCRIPT = b"\x00\x14" + bytes(20)  # has the size of one, for the arithmetic
 
 
 def _fail(message: str) -> WalletError:
@@ -111,10 +115,11 @@ def _candidate(coin: SpendableCoin, terms: Terms) -> Candidate:
 
 def _change_fees(terms: Terms) -> tuple[int, int, int]:
     """Fee of the change output, of spending it at the discard rate, and the least change worth having."""
-    size = len(serialize_tx_out(TxOut(0, terms.change_script)))
+    script = terms.change_script or _NO_CHANGE_SCRIPT
+    size = len(serialize_tx_out(TxOut(0, script)))
     change_fee = feerate_fee(terms.feerate, size)
     spend_fee = feerate_fee(terms.discard_feerate, -(-terms.change_spend_weight // 4))
-    viable = max(spend_fee + 1, dust_threshold(terms.change_script, terms.dust_feerate))
+    viable = max(spend_fee + 1, dust_threshold(script, terms.dust_feerate))
     return change_fee, spend_fee, viable
 
 
@@ -179,13 +184,16 @@ def _finish(
     payers = [index for index, recipient in enumerate(recipients) if recipient.pays_fee]
     _change_fee, _spend_fee, viable = _change_fees(terms)
     plain_fee = _fee(coins, outputs, terms)
-    with_change = [*outputs, TxOut(0, terms.change_script)]
+    change_script = terms.change_script or _NO_CHANGE_SCRIPT
+    with_change = [*outputs, TxOut(0, change_script)]
     change_fee = _fee(coins, with_change, terms)
     change = total - payment - (0 if payers else change_fee)
     has_change = change >= viable
     if has_change:
+        if terms.change_script is None:
+            raise _fail("Transaction needs a change address, but we can't generate it.")
         fee = change_fee
-        final = [*outputs, TxOut(change, terms.change_script)]
+        final = [*outputs, TxOut(change, change_script)]
     else:
         fee = plain_fee
         final = list(outputs)

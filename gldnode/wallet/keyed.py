@@ -289,6 +289,7 @@ class KeyedWallet:
             ) from None
         self._key = key
         self.unlocked_until = self.host.clock.monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds + 0.01, lambda: self.is_locked)  # looking locks
 
     async def change_passphrase(self, old: str, new: str) -> None:
         """Raises WalletError(PASSPHRASE_INCORRECT)."""

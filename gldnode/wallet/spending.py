@@ -178,8 +178,11 @@ def _per_vb(feerate: int) -> str:
     return f"{feerate // 1000}.{feerate % 1000:03d}"
 
 
-def _change(wallet: Wallet, recipients: Sequence[Recipient], options: SpendOptions) -> tuple[bytes, int]:
-    """Change script and the weight of its later input; of the recipients' kind where that hides it better."""
+def _change(wallet: Wallet, recipients: Sequence[Recipient], options: SpendOptions) -> tuple[bytes | None, int]:
+    """Change script and the weight of its later input; no script where the wallet has no addresses for change.
+
+    Of the recipients' kind where that hides it better.
+    """
     if options.change_script is not None:
         return options.change_script, _CHANGE_WEIGHT["bech32"]
     kind = options.change_type or wallet.host.option("changetype")
@@ -191,13 +194,8 @@ def _change(wallet: Wallet, recipients: Sequence[Recipient], options: SpendOptio
     if keychain is None:
         kind = next((t for t in _CHANGE_WEIGHT if wallet.active_keychain(t, is_internal=True)), kind)
         keychain = wallet.active_keychain(kind, is_internal=True)
-    if keychain is None:
-        raise WalletError(
-            WalletFault.INSUFFICIENT_FUNDS,
-            "Transaction needs a change address, but we can't generate it. Error: No change addresses available."
-            if wallet.has_active_keychain
-            else "Transaction needs a change address, but we can't generate it.",
-        )
+    if keychain is None:  # no matter until change turns out to be needed
+        return None, _CHANGE_WEIGHT[kind] if kind in _CHANGE_WEIGHT else _CHANGE_WEIGHT["bech32"]
     # Looked at, not taken: it is handed out when the transaction is recorded.
     return keychain.expand(keychain.record.next_index).scripts[0], _CHANGE_WEIGHT[kind]
 

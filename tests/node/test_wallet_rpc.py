@@ -8,12 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from gldnode.address import encode_wif
+from gldnode.crypto.secp256k1 import pubkey_of
 from gldnode.descriptors import add_checksum
+from gldnode.primitives.hashes import hash160
 from gldnode.rpc.context import RpcContext, Services
 from gldnode.rpc.errors import RpcError
 from gldnode.rpc.json import decode, encode
 from gldnode.rpc.methods import build_registry
 from gldnode.rpc.registry import Registry
+from gldnode.script.templates import p2pk_script, p2pkh_script, p2sh_script, p2wpkh_script
 from gldnode.wallet import crypter
 from gldnode.wallet.manager import WalletManager
 from tests.support.host import HostNode, host_node
@@ -277,6 +281,27 @@ async def test_wrong_imports(rpc: Rpc, request_: dict[str, Any], code: int, mess
     assert result["error"] == {"code": code, "message": message}
 
 
+async def test_key_imported_as_combo_receives_and_spends_every_form(rpc: Rpc) -> None:
+    """What Core's test framework does with importprivkey."""
+    await rpc("createwallet", "w", False, True)
+    secret = bytes(31) + b"\x2a"
+    text = add_checksum(f"combo({encode_wif(secret, rpc.node.params)})")
+    pubkey = pubkey_of(secret)
+    scripts = [p2pk_script(pubkey), p2pkh_script(hash160(pubkey)), p2wpkh_script(hash160(pubkey))]
+    scripts.append(p2sh_script(scripts[2]))
+    for script in scripts:
+        await rpc.node.mine(1, script)
+    await rpc.node.mine(100)
+    (result,) = await rpc("importdescriptors", [{"desc": text, "timestamp": 0, "label": "coinbase"}])
+    assert result["success"], result
+    assert await rpc("getbalance") == 4 * COINBASE
+    target = (await rpc("deriveaddresses", (await rpc("getdescriptorinfo", text))["descriptor"]))[0]
+    sent = await rpc("sendall", [target])
+    await rpc.node.mine(1)
+    assert (await rpc("gettransaction", sent["txid"]))["confirmations"] == 1
+    assert len((await rpc("gettransaction", sent["txid"], None, True))["decoded"]["vin"]) == 4
+
+
 async def test_encryption_and_its_errors(rpc: Rpc) -> None:
     shop = await funded(rpc)
     assert (await shop.refused("walletpassphrase", "x", 1))[0] == -15
@@ -323,6 +348,9 @@ async def test_addresses_and_labels(rpc: Rpc) -> None:
         assert info["parent_desc"].startswith(start)
         assert info["labels"] == ["label"]
         assert not info["ischange"]
+        if kind == "p2sh-segwit":
+            assert info["script"] == "witness_v0_keyhash"
+            assert info["embedded"]["witness_program"] == info["hex"][4:]
         assert (await rpc("validateaddress", address))["isvalid"]
     change = await rpc("getrawchangeaddress")
     assert (await rpc("getaddressinfo", change))["ischange"]
@@ -371,8 +399,6 @@ async def test_multisig_signed_by_two_in_turn(rpc: Rpc) -> None:
         keychain, index = wallet.ledger.scripts[bytes.fromhex(info["scriptPubKey"])]
         secret = wallet.ledger.keychains[keychain].signing_expansion(index).keys[0].secret
         assert secret is not None
-        from gldnode.address import encode_wif
-
         wifs.append(encode_wif(secret, rpc.node.params))
     for kind in ("legacy", "p2sh-segwit", "bech32"):
         multisig = await rpc("createmultisig", 2, keys, kind)
