@@ -9,7 +9,6 @@ that records what became of the events up to it, so a crash repeats deliveries a
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +24,7 @@ from payments.repository import event_log
 from payments.signals import Bell
 from storage.database import Database, Txn
 from storage.documents import DocumentReader
+from storage.errors import CommitFailed
 
 __all__ = ["Dispatcher"]
 
@@ -67,7 +67,6 @@ class Dispatcher:
         self._database = database
         self._bell = bell
         self._client = client
-        self._workers: dict[str, _Worker] = {}
 
     def start(self) -> None:
         """A worker for every reader there is."""
@@ -78,12 +77,18 @@ class Dispatcher:
 
     def add(self, reader: str) -> None:
         """A worker for a new reader."""
-        worker = _Worker(self._host, self._database, self._bell, self._client, reader, self._forget)
-        self._workers[reader] = worker
-        self._host.spawn(f"payments: deliver {reader}", worker.run())
+        self._host.spawn(f"payments: deliver {reader}", self._serve(reader))
 
-    def _forget(self, reader: str) -> None:
-        self._workers.pop(reader, None)
+    async def _serve(self, reader: str) -> None:
+        """A worker, and another one in its place when its records could not be written (disk full)."""
+        while True:
+            try:
+                await _Worker(self._host, self._database, self._bell, self._client, reader).run()
+            except* CommitFailed as errors:
+                log.error("deliveries of %s were not recorded, trying again: %s", reader, errors.exceptions[0])
+            else:
+                return
+            await asyncio.sleep(POLL_S)
 
 
 class _Worker:
@@ -96,14 +101,12 @@ class _Worker:
         bell: Bell,
         client: OutgoingClient,
         reader: str,
-        on_end: Callable[[str], None],
     ) -> None:
         self._host = host
         self._database = database
         self._bell = bell
         self._client = client
         self._reader = reader
-        self._on_end = on_end
         self._endpoint = Endpoint(reader, host.params)
         self._state = ReaderState("", 0)
         self._cursor = 0
@@ -117,20 +120,17 @@ class _Worker:
 
     async def run(self) -> None:
         """Deliver until the endpoint is deleted."""
-        try:
-            if not self._load():
-                return
-            async with asyncio.TaskGroup() as tasks:
-                while self._refresh():
-                    ring = self._bell.next_ring(self._state.store_id)
-                    if not self._is_closed():
-                        self._start_lanes(tasks)
-                        self._start_events(tasks)
-                    self._start_manual(tasks)
-                    await self._save_position()
-                    await self._sleep(ring)
-        finally:
-            self._on_end(self._reader)
+        if not self._load():
+            return
+        async with asyncio.TaskGroup() as tasks:
+            while self._refresh():
+                ring = self._bell.next_ring(self._state.store_id)
+                if not self._is_closed():
+                    self._start_lanes(tasks)
+                    self._start_events(tasks)
+                self._start_manual(tasks)
+                await self._save_position()
+                await self._sleep(ring)
 
     def _load(self) -> bool:
         with self._database.reader() as reader:

@@ -35,6 +35,7 @@ from payments.ledger import Ledger, LedgerRules, Outcome
 from payments.signals import Bell
 from storage.database import Database, Txn
 from storage.documents import DocumentReader
+from storage.errors import CommitFailed
 
 __all__ = ["Engine", "read_cursor"]
 
@@ -119,7 +120,12 @@ class Engine:
                 )
                 await asyncio.sleep(RETRY_S)
                 continue
-            await self.apply(await self._whole_reorganisation(list(steps)))
+            try:
+                await self.apply(await self._whole_reorganisation(list(steps)))
+            except CommitFailed as error:
+                # The disk is full, say: nothing of it is booked, and the cursor stands where it was.
+                log.error("blocks were not booked, trying again: %s", error)
+                await asyncio.sleep(RETRY_S)
 
     async def _whole_reorganisation(self, steps: list[ChainStep]) -> list[ChainStep]:
         """`steps`, with what follows them while they end in the middle of a reorganisation.
@@ -196,7 +202,7 @@ class Engine:
         """Take the mempool's hints, in groups as large as they come."""
         queue = self._host.hints("payments")
         try:
-            await self.reread_mempool()
+            await self._persist([HintsLost()])
             self._taking = 0
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fill_inbox(queue), name="payments: hints")
@@ -205,10 +211,22 @@ class Engine:
                     self._inbox_filled.clear()
                     hints, self._inbox = self._inbox, []
                     self._taking = len(hints)
-                    await self.take_hints(hints)
+                    await self._persist(hints)
                     self._taking = 0
         finally:
             queue.close()
+
+    async def _persist(self, hints: Sequence[Hint]) -> None:
+        """Take the hints; where they cannot be written, read the whole mempool until it can."""
+        while True:
+            try:
+                await self.take_hints(hints)
+            except CommitFailed as error:
+                log.error("payments were not booked, trying again: %s", error)
+                await asyncio.sleep(RETRY_S)
+                hints = [HintsLost()]
+            else:
+                return
 
     async def _fill_inbox(self, queue: HintQueue) -> None:
         while True:
@@ -287,7 +305,12 @@ class Engine:
         next_rebroadcast = self._host.clock.monotonic() + REBROADCAST_S
         while True:
             await asyncio.sleep(TICK_S)
-            await self.tick()
+            try:
+                await self.tick()
+            except CommitFailed as error:
+                log.error("the clock's changes were not booked, trying again: %s", error)
+                await asyncio.sleep(RETRY_S)
+                continue
             if self._host.clock.monotonic() >= next_rebroadcast:
                 next_rebroadcast = self._host.clock.monotonic() + REBROADCAST_S
                 await self.rebroadcast()

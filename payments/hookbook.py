@@ -80,7 +80,7 @@ class HookBook(InvoiceBook):
             state = ReaderState(store_id, last_sequence(txn, store_id))
             txn.put_record(layout.reader_key(webhook.id), state)
 
-        await self._vault.database.transact(put)
+        await self._vault.transact(put)
         self._vault.reader_added(webhook.id)
         return webhook
 
@@ -97,7 +97,7 @@ class HookBook(InvoiceBook):
             txn.put_json(layout.webhook_key(webhook.id), webhook)
             txn.put_record(layout.reader_key(webhook.id), replace(state, failures=0, closed_until=0))
 
-        await self._vault.database.transact(put)
+        await self._vault.transact(put)
         self._vault.bell.ring((webhook.store_id,))
         return webhook
 
@@ -121,7 +121,7 @@ class HookBook(InvoiceBook):
                 for row, _ in list(txn.iterate(prefix=prefix, keys_only=True)):
                     txn.delete(row)
 
-        await self._vault.database.transact(delete)
+        await self._vault.transact(delete)
         self._vault.bell.ring((store_id,))
 
     def webhook(self, webhook_id: str) -> Webhook | None:
@@ -182,7 +182,7 @@ class HookBook(InvoiceBook):
             txn.put_record(layout.redelivery_key(webhook_id, new_id), Redelivery(row.seq, row.original_id))
             return webhook.store_id
 
-        store_id = await self._vault.database.transact(put)
+        store_id = await self._vault.transact(put)
         self._vault.bell.ring((store_id,))
         return new_id
 
@@ -210,7 +210,7 @@ class HookBook(InvoiceBook):
             txn.put_record(layout.reader_key(webhook_id), replace(state, failures=0, closed_until=0))
             return webhook.store_id, count
 
-        store_id, count = await self._vault.database.transact(put)
+        store_id, count = await self._vault.transact(put)
         self._vault.bell.ring((store_id,))
         return count
 

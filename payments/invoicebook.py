@@ -108,7 +108,7 @@ class InvoiceBook(StoreBook):
                 keep_answer(txn, idempotency, invoice, now)
             return Sent(invoice)
 
-        sent = await self._vault.database.transact(insert)
+        sent = await self._vault.transact(insert)
         self._vault.bell.ring((store_id,))
         return sent
 
@@ -197,7 +197,7 @@ class InvoiceBook(StoreBook):
             assert after is not None
             return after, result
 
-        changed = await self._vault.database.transact(work)
+        changed = await self._vault.transact(work)
         self._vault.bell.ring((invoice_id, changed[0].store_id))
         return changed
 

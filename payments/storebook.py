@@ -97,7 +97,8 @@ class StoreBook:
             txn.put_record(layout.reader_key(reader), ReaderState(store.id, 0))
             _watch_fixed(txn, store, None)
 
-        await self._vault.open().transact(put)
+        self._vault.open()
+        await self._vault.transact(put)
         self._stores[store.id] = store
         self._vault.reader_added(reader)
         return store
@@ -116,7 +117,7 @@ class StoreBook:
         return await self._write_store(change)
 
     async def _write_store(self, change: Callable[[Txn], Store]) -> Store:
-        store = await self._vault.database.transact(change)
+        store = await self._vault.transact(change)
         self._stores[store.id] = store
         return store
 
@@ -218,7 +219,8 @@ class StoreBook:
             allowed_ips=allowed_ips,
             application=application,
         )
-        await self._vault.open().transact(lambda txn: apikeys.put_key(txn, record))
+        self._vault.open()
+        await self._vault.transact(lambda txn: apikeys.put_key(txn, record))
         return text, record
 
     def authenticate(self, key: str) -> ApiKey | None:
@@ -234,7 +236,8 @@ class StoreBook:
 
     async def revoke_api_key(self, key_id: str) -> bool:
         """Whether there was such a key."""
-        return await self._vault.open().transact(lambda txn: apikeys.revoke_key(txn, key_id))
+        self._vault.open()
+        return await self._vault.transact(lambda txn: apikeys.revoke_key(txn, key_id))
 
 
 def _require_store(txn: Txn, store_id: str) -> Store:

@@ -3,20 +3,22 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from gldnode.ports import NodeHost
 from payments.engine import Engine
 from payments.errors import PaymentError
 from payments.layout import SCHEMA_VERSION
 from payments.signals import Bell
-from storage.database import Database, ReadSnapshot
+from storage.database import Database, ReadSnapshot, Txn
+from storage.errors import CommitFailed
 from storage.schema import ensure_schema
 
 __all__ = ["Vault"]
 
 log = logging.getLogger(__name__)
 FOLDER: Final = "db"
+T = TypeVar("T")
 
 
 class Vault:
@@ -69,6 +71,14 @@ class Vault:
         if self._database is None:
             raise PaymentError("store-not-found", "The store was not found", 404)
         return self._database
+
+    async def transact(self, work: Callable[[Txn], T]) -> T:
+        """A transaction for a caller. Raises PaymentError 503 when it cannot be written (disk full)."""
+        try:
+            return await self.database.transact(work)
+        except CommitFailed as error:
+            log.error("payment records were not written: %s", error)
+            raise PaymentError("not-available", "The payment records cannot be written now", 503) from error
 
     @property
     def engine(self) -> Engine:

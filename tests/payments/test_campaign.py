@@ -18,6 +18,7 @@ from gldnode.errors import Reject
 from gldnode.primitives.amount import COIN
 from gldnode.primitives.block import Block, parse_block
 from gldnode.primitives.tx import OutPoint, Tx, TxOut
+from payments import engine
 from payments.events import EventType
 from payments.invoice import (
     Additional,
@@ -170,6 +171,7 @@ class Walk(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        engine.TICK_S = 1e9  # type: ignore[misc]  # the clock ticks by the rule `wait` only
         self.loop = asyncio.new_event_loop()
         self.folder = tempfile.TemporaryDirectory()
         self.context = open_till(Path(self.folder.name), coins=6, network_fee_mode=FeeMode.NEVER)
@@ -185,6 +187,7 @@ class Walk(RuleBasedStateMachine):
             return
         self.check()
         self.run(self.context.__aexit__(None, None, None))
+        engine.TICK_S = 1.0  # type: ignore[misc]
         self.loop.close()
         self.folder.cleanup()
 

@@ -1,7 +1,7 @@
 """A shop's till for tests: a node in memory, its payments, and a customer with coins."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from payments.invoice import Additional, Invoice, State, Status, due
 from payments.plugin import PaymentsPlugin
 from payments.service import InvoiceDraft, PaymentService
 from payments.stores import Store, StoreSettings
+from storage.database import Database
 from tests.support.host import ANYONE, HostNode, host_node
 
-__all__ = ["MERCHANT", "XPUB", "Till", "op_return", "open_till"]
+__all__ = ["MERCHANT", "XPUB", "Till", "op_return", "open_till", "replace_database"]
 
 MERCHANT = script_to_address(b"\x00\x14" + b"m" * 20, REGTEST) or ""
 XPUB = ExtendedKey.from_seed(b"till of the shop").to_public().to_text(REGTEST)
@@ -208,6 +209,12 @@ class Till:
         return [event.type for event in self.events(invoice)]
 
 
+def replace_database(node: HostNode, make: Callable[[], Database]) -> None:
+    """Payments that open their database from now on get this one."""
+    node.open_database = lambda path: make()  # type: ignore[method-assign]
+    (node.payments_dir / "db").mkdir(parents=True, exist_ok=True)
+
+
 @asynccontextmanager
 async def open_till(
     base_dir: Path,
@@ -215,10 +222,13 @@ async def open_till(
     chain: str | None = XPUB,
     options: Sequence[tuple[str, str]] = (),
     coins: int = 1,
+    database: Callable[[], Database] | None = None,
     **settings: object,
 ) -> AsyncIterator[Till]:
     """A till whose store is paid through `chain`; `settings` are the store's."""
     async with host_node(base_dir, options=options) as node:
+        if database is not None:
+            replace_database(node, database)
         plugin = PaymentsPlugin()
         await plugin.start(node)
         fields: dict[str, object] = {"name": "Shop", "default_currency": "GLD", **settings}
