@@ -44,7 +44,10 @@ class HostNode(Node):
 
 @asynccontextmanager
 async def host_node(
-    base_dir: Path, params: ChainParams = REGTEST, options: Sequence[tuple[str, str]] = ()
+    base_dir: Path,
+    params: ChainParams = REGTEST,
+    options: Sequence[tuple[str, str]] = (),
+    kind: type[HostNode] = HostNode,
 ) -> AsyncIterator[HostNode]:
     """A started node whose clock stands a day after genesis; `options` are configuration keys."""
     clock = MockableClock()
@@ -52,7 +55,7 @@ async def host_node(
     flags: dict[str, list[Setting]] = {}
     for key, value in options:
         flags.setdefault(key, []).append(Setting(key, value, "test"))
-    node = HostNode(params, Config(params.name, base_dir, flags), clock=clock, in_memory=True, reader_threads=1)
+    node = kind(params, Config(params.name, base_dir, flags), clock=clock, in_memory=True, reader_threads=1)
     await node.start(ChainOptions(), MempoolOptions())
     try:
         yield node
