@@ -31,13 +31,11 @@ IN_WARMUP: Final = -28
 WALLET_NOT_SPECIFIED: Final = -19
 CLI_KEYS: Final = frozenset(
     {
-        "addrinfo",
         "color",
         "completion",
         "generate",
         "getinfo",
         "named",
-        "netinfo",
         "rpcclienttimeout",
         "rpcconnect",
         "rpcwait",
@@ -61,6 +59,7 @@ Options:
   -completion            Print a completion script for bash
   -conf=<file>           Configuration file (default: gldnode.conf in the data folder)
   -datadir=<dir>         Data folder (default: ~/.gldnode)
+  -generate              Mine to a new address of the wallet: -generate [nblocks] [maxtries]
   -getinfo               Get general information from the node
   -named                 Pass named instead of positional arguments (default: 0)
   -rpcclienttimeout=<n>  Timeout in seconds of a request, 0 for none (default: 900)
@@ -251,6 +250,8 @@ def _run(flags: Sequence[str], words: Sequence[str]) -> int:
         if arguments:
             raise CliError("-getinfo takes no arguments")
         return _getinfo(client, config)
+    if config.get_bool("generate"):
+        return _generate(client, config, arguments)
     if not arguments:
         raise CliError("too few parameters (need at least command)")
     return _print_answer(_call(client, config, arguments))
@@ -332,7 +333,22 @@ def _print_error(error: Any) -> int:
     return abs(code) % 256 or 1
 
 
-# --- -getinfo and -completion ---
+# --- -generate, -getinfo and -completion ---
+
+
+def _generate(client: Client, config: Config, words: Sequence[str]) -> int:
+    """Mine blocks to a new address of the wallet: `-generate [nblocks] [maxtries]`."""
+    if len(words) > 2:
+        raise CliError("too many arguments (maximum 2 for nblocks and maxtries)")
+    address = _wait(client, config, "getnewaddress", [])
+    if address.error is not None:
+        return _print_error(address.error)
+    texts = [*(words[:1] or ["1"]), address.result, *words[1:]]
+    mined = client.call("generatetoaddress", convert_positional(declared_params("generatetoaddress"), texts))
+    if mined.error is not None:
+        return _print_error(mined.error)
+    sys.stdout.write(_pretty({"address": address.result, "blocks": mined.result}) + "\n")
+    return 0
 
 
 def _getinfo(client: Client, config: Config) -> int:

@@ -24,14 +24,19 @@ abortrescan
 addconnection address connection_type v2transport*
 addnode node command v2transport*
 addpeeraddress address port* tried*
+analyzepsbt psbt
 backupwallet destination
 bumpfee txid options{conf_target* fee_rate~ replaceable* estimate_mode}
 clearbanned
+combinepsbt txs*
 combinerawtransaction txs*
+converttopsbt hexstring permitsigdata* iswitness*
 createmultisig nrequired* keys* address_type
+createpsbt inputs* outputs~ locktime* replaceable* version* psbt_version*
 createrawtransaction inputs* outputs~ locktime* replaceable* version*
 createwallet wallet_name disable_private_keys* blank* passphrase avoid_reuse* descriptors* \
     load_on_startup* external_signer* mnemonic
+decodepsbt psbt
 decoderawtransaction hexstring iswitness*
 decodescript hexstring
 deriveaddresses descriptor range*
@@ -40,6 +45,7 @@ echo arg0~ arg1~ arg2~ arg3~ arg4~ arg5~ arg6~ arg7~ arg8~ arg9~
 echojson arg0~ arg1~ arg2~ arg3~ arg4~ arg5~ arg6~ arg7~ arg8~ arg9~
 encryptwallet passphrase
 estimatesmartfee conf_target* estimate_mode
+finalizepsbt psbt extract*
 fundrawtransaction hexstring options{add_inputs* include_unsafe* minconf* maxconf* changeAddress \
     changePosition* change_type lockUnspents* fee_rate~ feeRate~ subtractFeeFromOutputs* replaceable* \
     conf_target* estimate_mode} iswitness*
@@ -103,6 +109,7 @@ help command
 importdescriptors requests*
 importmempool filepath options{use_current_time* apply_fee_delta_priority* apply_unbroadcast_set*}
 invalidateblock blockhash
+joinpsbts txs*
 keypoolrefill newsize*
 listbanned
 listdescriptors private*
@@ -155,6 +162,7 @@ syncwithvalidationinterfacequeue
 testmempoolaccept rawtxs* maxfeerate~
 unloadwallet wallet_name load_on_startup*
 uptime
+utxoupdatepsbt psbt
 validateaddress address
 verifychain checklevel* nblocks*
 verifymessage address signature message
@@ -162,9 +170,13 @@ verifytxoutproof proof
 waitforblock blockhash timeout*
 waitforblockheight height* timeout*
 waitfornewblock timeout* current_tip
+walletcreatefundedpsbt inputs* outputs~ locktime* options{add_inputs* include_unsafe* minconf* maxconf* \
+    changeAddress changePosition* change_type includeWatching* lockUnspents* fee_rate~ feeRate~ \
+    subtractFeeFromOutputs* conf_target* estimate_mode replaceable*} bip32derivs* version* psbt_version*
 walletlock
 walletpassphrase passphrase timeout*
 walletpassphrasechange oldpassphrase newpassphrase
+walletprocesspsbt psbt sign* sighashtype bip32derivs* finalize*
 """
 TABLE: Final = {line.split()[0]: " ".join(line.split()) for line in _TABLE.splitlines()}
 _PARAM: Final = re.compile(r"([^ *~{}]+)(?:([*~])|\{([^}]*)\})?")
