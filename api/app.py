@@ -112,6 +112,7 @@ def build_sites(
         anonymous_limiter=RateLimiter(options.anonymous_rate, host.clock),
         password_limiter=RateLimiter(_PASSWORD_RATE, host.clock),
         node_version=_node_version(),
+        coin_aliases=options.coin_aliases,
     )
     payments = payment_tables() if with_payments else []
     default = _make_app(context, [*system_tables(with_node=True), *payments], with_payments)

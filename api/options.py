@@ -1,7 +1,7 @@
 """Where the sites listen and whom they believe, from the node's configuration.
 
 Keys: rpcbind, rpcport, rpcallowip, publicbind, externalurl, allowhost, trustedproxy, ratelimit,
-maxconnectionsperaddress.
+maxconnectionsperaddress, btcmethodids.
 """
 
 from collections.abc import Sequence
@@ -37,6 +37,8 @@ class SiteOptions:
     base_url: str = "http://127.0.0.1:8080"
     """Where absolute links begin, without a slash at the end."""
     anonymous_rate: Rate = _DEFAULT_RATE
+    coin_aliases: tuple[str, ...] = ()
+    """Coins' names taken for the chain's own in payment method ids."""
 
     @classmethod
     def from_host(cls, host: NodeHost) -> "SiteOptions":
@@ -66,6 +68,7 @@ class SiteOptions:
             ),
             limits=limits,
             base_url=external or f"http://{_bracketed(binds[0][0])}:{port}",
+            coin_aliases=("BTC",) if host.option("btcmethodids") not in (None, "0") else (),
             anonymous_rate=_rate(rate) if rate is not None else _DEFAULT_RATE,
         )
 

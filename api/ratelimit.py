@@ -19,9 +19,10 @@ class Rate:
 
     @classmethod
     def parse(cls, text: str) -> "Rate":
-        """A text such as "100/900". Raises ValueError."""
-        count, slash, seconds = text.partition("/")
-        if not slash or not count.isdecimal() or not seconds.isdecimal() or not int(count) or not int(seconds):
+        """A text such as "100/900"; "100" alone is per minute. Raises ValueError."""
+        count, _, seconds = text.partition("/")
+        seconds = seconds or "60"
+        if not count.isdecimal() or not seconds.isdecimal() or not int(count) or not int(seconds):
             raise ValueError(f"not a rate limit such as 100/900: {text!r}")
         return cls(int(count), int(seconds), int(count))
 

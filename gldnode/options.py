@@ -127,10 +127,11 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         """),
     "RPC and HTTP": _group("""
         allowhost=name  Accept this Host header besides IP addresses, localhost and -externalurl's
+        btcmethodids  Take BTC payment method ids for the coin's own, for shops that hard-code them (default: 0)
         externalurl=url  Public address of the shop's pages
         maxconnectionsperaddress=n  Connection cap per client address
         publicbind=host:port  Second site with the payment routes only
-        ratelimit=n  Requests per minute and address on public routes
+        ratelimit=n[/s]  Requests without a key per minute (or s seconds) and address (default: 600)
         rest  Serve the REST interface (default: 0)
         rpcallowip=ip  Allow RPC from this address or network (default: loopback)
         rpcauth=user:salt$hash  Salted hash of an RPC password

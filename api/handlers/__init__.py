@@ -10,6 +10,7 @@ from api.handlers import (
     misc,
     payment_requests,
     rates,
+    reports,
     stores,
     system,
     users,
@@ -33,6 +34,7 @@ def payment_tables() -> list[RouteTable]:
         activity.table,
         payment_requests.table,
         rates.table,
+        reports.table,
         misc.table,
         absent.table,
     ]

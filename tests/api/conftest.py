@@ -17,3 +17,9 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     """One store with a fixed address, a key that may do everything there, and the sites."""
     async with open_shop(tmp_path_factory.mktemp("shop"), GENEROUS, [("rate", "USD=2")]) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords at a cost that tests can pay."""
+    monkeypatch.setattr("payments.accounts._COST", 1 << 8)

@@ -502,3 +502,32 @@ async def test_a_payment_request_is_paid_by_invoices(api: Greenfield, shop: Shop
     ):
         issues = await api.call("POST /stores/{storeId}/payment-requests", bad, expect=422)
         assert issues[0]["path"] == path
+
+
+async def test_reports_as_json_and_csv(api: Greenfield, shop: Shop) -> None:
+    await shop.till.fill_purse(1)
+    await shop.till.settle()
+    made = await make_invoice(api, amount="0.7", metadata={"orderId": "=HYPERLINK(1)"})
+    invoice = shop.service.invoice(made["id"])
+    assert invoice is not None
+    await shop.till.pay(invoice, memo=True)
+    await shop.till.mine()
+    report = await api.call("POST /stores/{storeId}/reports", {"viewName": "Payments"})
+    names = [field["name"] for field in report["fields"]]
+    row = next(row for row in report["data"] if row[1] == made["id"])
+    shown = dict(zip(names, row, strict=True))
+    assert (shown["PaymentAmount"], shown["Confirmed"], shown["OrderId"]) == ("0.7", True, "=HYPERLINK(1)")
+    table = await api.answer("GET /stores/{storeId}/reports", query={"format": "csv", "viewName": "invoices"})
+    assert table.headers["Content-Type"].startswith("text/csv")
+    line = next(line for line in table.text.splitlines() if made["id"] in line)
+    assert "'=HYPERLINK(1)" in line
+    assert "Settled" in line
+    for query, path in (
+        ({"format": "pdf"}, "format"),
+        ({"viewName": "Gossip"}, "viewName"),
+        ({"from": "x"}, "from"),
+    ):
+        issues = await api.call("GET /stores/{storeId}/reports", query=query, expect=422)
+        assert issues[0]["path"] == path
+    empty = await api.call("POST /stores/{storeId}/reports", {"timePeriod": {"from": 5, "to": 6}})
+    assert empty["data"] == []

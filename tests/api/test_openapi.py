@@ -61,7 +61,15 @@ async def test_strangers_bodies_never_break_the_contract(shop: Shop) -> None:
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{base}/api/docs.json", "--url", base),
         *("-H", f"Authorization: token {shop.key}", "--checks", ",".join(CHECKS), "--phases", "fuzzing"),
         *("--max-examples", str(campaign(1, 100)), "--seed", str(campaign_seed("schemathesis"))),
-        *("--exclude-path-regex", "api-keys/current|users/me$", "--workers", "2", "--no-color"),
+        *(
+            "--exclude-path-regex",
+            "api-keys/current|users/me$",
+            "--workers",
+            "2",
+            "--request-timeout",
+            "60",
+            "--no-color",
+        ),
     ]
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
