@@ -20,6 +20,7 @@ __all__ = [
     "ExtendedKey",
     "format_path",
     "mnemonic_of",
+    "parse_index",
     "parse_path",
     "seed_of_mnemonic",
 ]
@@ -152,4 +153,7 @@ def seed_of_mnemonic(mnemonic: str, passphrase: str = "", *, check_english: bool
             raise DecodeError(str(error)) from None
         words = " ".join(words.split())
     salt = "mnemonic" + unicodedata.normalize("NFKD", passphrase)
-    return hashlib.pbkdf2_hmac("sha512", words.encode(), salt.encode(), 2048)
+    try:
+        return hashlib.pbkdf2_hmac("sha512", words.encode(), salt.encode(), 2048)
+    except UnicodeEncodeError:
+        raise DecodeError("mnemonic or passphrase is not Unicode text") from None

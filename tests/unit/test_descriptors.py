@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gldnode.bip32 import ExtendedKey
+from gldnode.bip32 import ExtendedKey, seed_of_mnemonic
 from gldnode.descriptors import (
     DescriptorError,
     add_checksum,
@@ -169,3 +169,40 @@ def test_miniscript_in_wsh_and_tapleaf() -> None:
 def test_odd_text_is_a_descriptor_error(text: str) -> None:
     with pytest.raises(DescriptorError):
         parse_descriptors(text, BITCOIN)
+
+
+def test_bip86_addresses_through_descriptors() -> None:
+    blocks = load_json("bips/bip86.json")
+    master = blocks[0]["values"]["rootpriv"]
+    private = parse_descriptor(f"tr({master}/86h/0h/0h/0/*)", BITCOIN)
+    public = private.normalized()
+    change = parse_descriptor(f"tr({blocks[1]['values']['xpub']}/1/*)", BITCOIN)
+    for descriptor, index, block in (
+        (private, 0, 2),
+        (public, 0, 2),
+        (private, 1, 3),
+        (public, 1, 3),
+        (change, 0, 4),
+    ):
+        expanded = descriptor.expand(index)
+        values = blocks[block]["values"]
+        assert expanded.scripts[0].hex() == values["scriptPubKey"]
+        assert expanded.keys[0].xonly.hex() == values["internal_key"]
+        assert descriptor.addresses(index) == [values["address"]]
+    assert public.to_text().startswith("tr([73c5da0a/86h/0h/0h]xpub")
+
+
+def test_bip49_and_bip84_addresses_through_descriptors() -> None:
+    seed = seed_of_mnemonic(load_json("bips/bip84.json")[0]["values"]["mnemonic"])
+    master = ExtendedKey.from_seed(seed)
+    segwit = parse_descriptor(f"wpkh({master.to_text(BITCOIN)}/84h/0h/0h/0/*)", BITCOIN)
+    blocks = load_json("bips/bip84.json")
+    assert [segwit.addresses(index)[0] for index in (0, 1)] == [blocks[i]["values"]["address"] for i in (2, 3)]
+    nested = parse_descriptor(f"sh(wpkh({master.to_text(BTC_REGTEST)}/49h/1h/0h/0/*))", BTC_REGTEST)
+    assert nested.addresses(0) == ["2Mww8dCYPUpKHofjgcXcBCEGmniw9CoaiD2"]
+
+
+def test_a_wrong_checksum_says_which_would_be_right() -> None:
+    with pytest.raises(DescriptorError) as caught:
+        parse_descriptor("raw(deadbeef)#89f8spxx", BITCOIN)
+    assert str(caught.value) == "Provided checksum '89f8spxx' does not match computed checksum '89f8spxm'"
