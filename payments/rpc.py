@@ -5,7 +5,10 @@ The registry finds them through the plug-in's `rpc_methods`; the service through
 
 from typing import Any
 
+import msgspec
+
 from gldnode.primitives.amount import format_amount_short
+from gldnode.primitives.hashes import BlockHash
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.params import arr, boolean, num, text
@@ -14,6 +17,7 @@ from payments.accounting import price_text
 from payments.errors import PaymentError
 from payments.invoice import Invoice, Payment, depth, due, payment_status
 from payments.payloads import payment_id
+from payments.receipts import ReceiptError, parse_receipt, verify_receipt
 from payments.service import InvoiceFilter, PaymentService
 from payments.stores import Store, StoreSettings
 from payments.uri import payment_uri
@@ -237,3 +241,34 @@ async def acknowledgereorg(ctx: RpcContext) -> bool:
         return await _service(ctx).acknowledge_reorganisation()
     except PaymentError:
         return False
+
+
+@methods.method(
+    "getreceipt",
+    "Makes the receipt of a settled invoice: anyone can verify it offline.",
+    params=[text("invoiceid", "The invoice", required=True)],
+    returns="{...}    (json object) The receipt",
+)
+async def getreceipt(ctx: RpcContext, invoiceid: str) -> dict[str, Any]:
+    service = _service(ctx)
+    try:
+        receipt = await ctx.read(lambda: service.receipt(invoiceid))
+    except PaymentError as error:
+        raise _fault(error) from None
+    shown: dict[str, Any] = msgspec.to_builtins(receipt)
+    return shown
+
+
+@methods.method(
+    "verifyreceipt",
+    "Checks a receipt against its signature, its proofs and this node's chain.",
+    params=[text("receipt", "The receipt as JSON text", required=True)],
+    returns='{\n  "valid": true|false,\n  "findings": [...]\n}',
+)
+async def verifyreceipt(ctx: RpcContext, receipt: str) -> dict[str, Any]:
+    try:
+        parsed = parse_receipt(receipt.encode("utf-8", "replace"))
+        found = verify_receipt(parsed, ctx.node.params, lambda block: ctx.node.chain.height_of(BlockHash(block)))
+    except ReceiptError as error:
+        return {"valid": False, "findings": [str(error)]}
+    return {"valid": True, "findings": list(found)}

@@ -6,9 +6,11 @@ of the caller is a PaymentError with code, sentence and HTTP status. The methods
 other: `storebook` (stores, keys), `invoicebook`, `hookbook` (webhooks, events), and here what uses them all.
 """
 
+from gldnode.primitives.block import Block, parse_block
+from gldnode.primitives.hashes import BlockHash
 from payments.claims import Claim
 from payments.dispatcher import Dispatcher
-from payments.errors import PaymentError
+from payments.errors import PaymentError, not_found
 from payments.hookbook import Delivery, HookBook
 from payments.idempotency import Idempotency, Sent
 from payments.invoicebook import BtngInvoiceDraft, UnassignedPayment
@@ -17,6 +19,7 @@ from payments.lists import InvoiceFilter, InvoicePage
 from payments.outgoing import OutgoingClient
 from payments.rates import Rates
 from payments.readiness import Readiness
+from payments.receipts import Receipt, ReceiptError, make_receipt
 from payments.stores import Store
 from payments.vault import Vault
 
@@ -57,6 +60,23 @@ class PaymentService(HookBook):
         vault.reader_added = dispatcher.add
         dispatcher.start()
         self._dispatcher = dispatcher
+
+    def receipt(self, invoice_id: str) -> Receipt:
+        """What anyone can verify offline; reads blocks. 404, 409 receipt-not-available."""
+        invoice = self.invoice(invoice_id)
+        store = self.store(invoice.store_id) if invoice is not None else None
+        if invoice is None or store is None:
+            raise not_found("invoice")
+        host = self._vault.host
+
+        def block_of(block_hash: bytes) -> Block | None:
+            raw = host.chain.block_bytes(BlockHash(block_hash))
+            return None if raw is None else parse_block(raw)
+
+        try:
+            return make_receipt(invoice, store, host.params, block_of, host.entropy.bytes(32))
+        except ReceiptError as error:
+            raise PaymentError("receipt-not-available", str(error), 409) from None
 
     async def stop(self) -> None:
         """Close the outgoing client. The node cancels the tasks and closes the database."""
