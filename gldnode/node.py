@@ -209,10 +209,13 @@ class Node:
         loop = asyncio.get_running_loop()
         for closer in reversed(self._closers):
             await closer()
-        chainstate = self._chainstate
+
+        def close_chain() -> None:  # behind an opening that is still under way
+            if self._chainstate is not None:
+                self._chainstate.close()
+
         try:
-            if chainstate is not None:
-                await loop.run_in_executor(self._validation, chainstate.close)
+            await loop.run_in_executor(self._validation, close_chain)
         finally:
             await loop.run_in_executor(None, self._close_rest)
 
