@@ -5,9 +5,10 @@ from ipaddress import ip_network
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from api.app import SiteOptions
-from api.guard import GuardOptions
+from api.guard import GuardOptions, client_address, parse_networks
 from tests.support.http import Running, StubHost, parse_answer, running_sites
 
 OPTIONS = SiteOptions(
@@ -121,3 +122,45 @@ async def test_documentation_names_no_other_host(node: Running) -> None:
     document = await node.browser.get("/api/docs.json")
     assert document.json["openapi"] == "3.1.0"
     assert (await node.browser.get("/static/style.css")).status == 200
+
+
+async def test_the_public_site_has_the_payment_routes_only(node: Running) -> None:
+    assert node.public is not None
+    headers = {"X-Forwarded-For": "1.2.3.4", "Origin": "https://shop.example"}
+    assert (await node.public.get("/health", headers=headers)).status == 200
+    for path in ("/", "/wallet/shop", "/metrics", "/rest/chaininfo.json", "/events"):
+        for sent in ({}, headers):
+            answer = await node.public.post(path, {}, headers=sent)
+            assert (answer.status, answer.code) == (404, "not-found")
+    assert (await node.public.get("/health", headers={"Host": "evil.example"})).status == 421
+
+
+@pytest.mark.parametrize(
+    ("chain", "trusted", "client"),
+    [
+        ("9.9.9.9", "", "127.0.0.1"),
+        ("9.9.9.9", "127.0.0.1", "9.9.9.9"),
+        ("6.6.6.6, 9.9.9.9", "127.0.0.1", "9.9.9.9"),
+        ("6.6.6.6, 9.9.9.9, 10.1.1.1", "127.0.0.1 10.0.0.0/8", "9.9.9.9"),
+        ("nonsense", "127.0.0.1", "127.0.0.1"),
+        ("", "127.0.0.1", "127.0.0.1"),
+    ],
+)
+async def test_the_client_is_who_a_trusted_proxy_says(chain: str, trusted: str, client: str) -> None:
+    networks = parse_networks(trusted.split())
+    seen: list[str] = []
+
+    async def rpc(request: web.Request) -> web.StreamResponse:
+        seen.append(str(client_address(request, networks)))
+        return web.Response()
+
+    async with running_sites(StubHost(), rpc=lambda request: rpc(_forwarded(request, chain))) as running:
+        await running.browser.post("/", {})
+    assert seen == [client]
+
+
+def _forwarded(request: web.Request, chain: str) -> web.Request:
+    """As if it had come with the header; the guard would not let it through."""
+    headers = request.headers.copy()
+    headers["X-Forwarded-For"] = chain
+    return request.clone(headers=headers)
