@@ -355,7 +355,9 @@ def _check_known(config: Config, known: Collection[str], compat: bool) -> None:
             near = difflib.get_close_matches(key, known, 1, 0.7)
             hint = f" Did you mean {near[0]}?" if near else ""
             if source is config.flags:
-                raise ConfigError(f"Error parsing command line arguments: Invalid parameter {setting.where}.{hint}")
+                raise ConfigError(
+                    f"Error parsing command line arguments: Invalid parameter {setting.where}.{hint}"
+                )
             raise ConfigError(
                 f"Error reading configuration file: Unknown configuration key {key} ({setting.where}).{hint}"
             )

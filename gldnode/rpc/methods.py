@@ -8,6 +8,7 @@ from gldnode.rpc import (
     chain,
     coins,
     control,
+    generating,
     mempool,
     mining,
     network,
@@ -47,7 +48,7 @@ _NODE: tuple[MethodGroup, ...] = (
     stats.methods,
     transactions.methods,
 )
-_REGTEST: tuple[MethodGroup, ...] = (control.test_methods, mining.test_methods, network.test_methods)
+_REGTEST: tuple[MethodGroup, ...] = (control.test_methods, generating.methods, network.test_methods)
 _WALLET: tuple[MethodGroup, ...] = (
     wallet_addresses.methods,
     wallet_admin.methods,
