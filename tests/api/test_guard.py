@@ -151,10 +151,10 @@ async def test_the_client_is_who_a_trusted_proxy_says(chain: str, trusted: str, 
     seen: list[str] = []
 
     async def rpc(request: web.Request) -> web.StreamResponse:
-        seen.append(str(client_address(request, networks)))
+        seen.append(str(client_address(_forwarded(request, chain), networks)))
         return web.Response()
 
-    async with running_sites(StubHost(), rpc=lambda request: rpc(_forwarded(request, chain))) as running:
+    async with running_sites(StubHost(), rpc=rpc) as running:
         await running.browser.post("/", {})
     assert seen == [client]
 
