@@ -2,50 +2,23 @@
 
 from typing import Any
 
-from gldnode.descriptors import Expansion
-from gldnode.primitives.tx import TxOut
-from gldnode.psbt import Psbt, PsbtError, create_psbt
+from gldnode.psbt import PsbtError, create_psbt
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.json import amount
 from gldnode.rpc.params import anything, arr, boolean, num, obj, text
-from gldnode.rpc.psbt import finalized_json, read_psbt
+from gldnode.rpc.psbt import read_psbt
 from gldnode.rpc.rawtx import construct_tx
 from gldnode.rpc.signing import read_sighash_type
 from gldnode.rpc.wallet_access import WalletGroup, synced_wallet
 from gldnode.rpc.wallet_send import read_spend_options, recipients_of
-from gldnode.wallet.psbts import extract, input_utxo, sign_psbt_input, update_input, update_output
-from gldnode.wallet.spending import coin_of, fund, signing_keys
-from gldnode.wallet.wallet import Wallet
+from gldnode.wallet.psbtfill import copy_psbt, fill, finalize_all, sign_own
+from gldnode.wallet.psbts import extract
+from gldnode.wallet.spending import fund
 
 __all__ = ["methods"]
 
 methods = WalletGroup("Wallet")
-
-
-def _expansion(wallet: Wallet, script: bytes) -> Expansion | None:
-    found = wallet.ledger.keychain_of(script)
-    return None if found is None else found[0].expand(found[1])
-
-
-def fill(wallet: Wallet, psbt: Psbt, *, with_paths: bool) -> None:
-    """Put in what the wallet knows of inputs and outputs."""
-    tx = psbt.unsigned_tx()
-    for index, pairs in enumerate(psbt.inputs):
-        utxo = input_utxo(psbt, index)
-        prevout = tx.inputs[index].prevout
-        if utxo is None:
-            coin = coin_of(wallet, prevout)
-            if coin is None:
-                continue
-            utxo = TxOut(coin.amount, coin.script_pubkey)
-        known = wallet.ledger.txs.get(prevout.txid)
-        previous = known.tx if known is not None else None
-        update_input(pairs, utxo, previous, _expansion(wallet, utxo.script_pubkey), with_paths=with_paths)
-    for output, pairs in zip(tx.outputs, psbt.outputs, strict=True):
-        expansion = _expansion(wallet, output.script_pubkey)
-        if expansion is not None:
-            update_output(pairs, output.script_pubkey, expansion, with_paths=with_paths)
 
 
 @methods.method(
@@ -141,16 +114,12 @@ async def walletprocesspsbt(
         wallet.require_unlocked()
     fill(wallet, parsed, with_paths=bip32derivs)
     if sign:
-        for index in range(len(parsed.inputs)):
-            utxo = input_utxo(parsed, index)
-            if utxo is None or not wallet.ledger.is_mine(utxo.script_pubkey):
-                continue
-            try:
-                sign_psbt_input(parsed, index, signing_keys(wallet, [utxo]), hash_type)
-            except PsbtError as error:
-                raise RpcError(RpcCode.DESERIALIZATION_ERROR, str(error)) from None
-    trial = Psbt(dict(parsed.globals), [dict(p) for p in parsed.inputs], [dict(p) for p in parsed.outputs])
-    complete = bool(finalized_json(trial, with_tx=False)["complete"])
+        try:
+            sign_own(wallet, parsed, hash_type)
+        except PsbtError as error:
+            raise RpcError(RpcCode.DESERIALIZATION_ERROR, str(error)) from None
+    trial = copy_psbt(parsed)
+    complete = finalize_all(trial)
     shown = trial if finalize else parsed
     out: dict[str, Any] = {"psbt": shown.to_base64(), "complete": complete}
     if complete and finalize:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from gldnode.psbt import create_psbt
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.json import json_type
@@ -22,7 +23,8 @@ from gldnode.rpc.render import display
 from gldnode.rpc.wallet_access import WalletGroup, outpoints_value, script_value, synced_wallet
 from gldnode.wallet.builder import Built, Recipient
 from gldnode.wallet.errors import WalletError
-from gldnode.wallet.spending import SpendOptions, pay, pay_all
+from gldnode.wallet.psbtfill import copy_psbt, fill, finalize_all, sign_own
+from gldnode.wallet.spending import SpendOptions, fund, pay, pay_all
 from gldnode.wallet.wallet import OUTPUT_TYPES, Wallet
 
 __all__ = [
@@ -363,19 +365,31 @@ async def send(
     if given.get("locktime") is not None:
         chosen.lock_time = integer_value(given["locktime"])
     recipients = recipients_of(wallet, outputs, given.get("subtract_fee_from_outputs"))
-    broadcast = given.get("add_to_wallet", True) is not False and not given.get("psbt")
+    broadcast = given.get("add_to_wallet", True) is not False
+    if given.get("psbt") or not wallet.meta.has_private_keys:
+        return await _send_psbt(wallet, recipients, chosen, lock=bool(given.get("lock_unspents", False)))
     require_signing(wallet)
     try:
         built = await pay(wallet, recipients, chosen, broadcast=broadcast)
     except WalletError as error:  # Core's FundTransaction has one code for all of them
         raise RpcError(RpcCode.WALLET_ERROR, error.message) from None
-    out: dict[str, Any] = {"complete": True}
-    if broadcast:
-        out["txid"] = display(built.tx.txid)
-    else:
-        out["txid"] = display(built.tx.txid)
+    out: dict[str, Any] = {"complete": True, "txid": display(built.tx.txid)}
+    if not broadcast:
         out["hex"] = built.tx.raw.hex()
     return out
+
+
+async def _send_psbt(
+    wallet: Wallet, recipients: list[Recipient], options: SpendOptions, *, lock: bool
+) -> dict[str, Any]:
+    """Fund, and sign what can be signed, without sending."""
+    if wallet.meta.has_private_keys:
+        wallet.require_unlocked()
+    psbt = create_psbt((await fund(wallet, recipients, options, lock=lock)).tx)
+    fill(wallet, psbt, with_paths=True)
+    if wallet.meta.has_private_keys:
+        sign_own(wallet, psbt)
+    return {"complete": finalize_all(copy_psbt(psbt)), "psbt": psbt.to_base64()}
 
 
 @methods.method(

@@ -64,6 +64,11 @@ async def test_watching_wallet_funds_and_another_signs(rpc: Rpc) -> None:
     signed = await shop("walletprocesspsbt", made["psbt"])
     assert signed["complete"]
     await rpc("sendrawtransaction", signed["hex"])
+    await rpc.node.mine(1)
+    by_send = await watch("send", {await shop("getnewaddress"): 2})
+    assert not by_send["complete"]
+    assert (await shop("walletprocesspsbt", by_send["psbt"]))["complete"]
+    assert (await shop("send", outputs={await shop("getnewaddress"): 2}, psbt=True))["complete"]
 
 
 async def test_core_creator_and_combiner_by_rpc(rpc: Rpc) -> None:
