@@ -263,16 +263,16 @@ class Daemon:
         """In the background: reading many transactions takes a while. A damaged file is left out, not fatal."""
         file, fees, pool = self._mempool_file(), self.config.data_dir / FEES_FILE, self.node.pool
 
-        def work() -> int:
-            pool.load_fees(fees)
-            if file is not None:
-                return pool.load(file)
-            pool.mark_loaded()
-            return 0
-
         async def load() -> None:
+            await self.node.run_in_validation(lambda: pool.load_fees(fees))
+            if file is None:
+                pool.mark_loaded()
+                return
+            taken: int | None = 0
             try:
-                count = await self.node.run_in_validation(work)
+                steps = pool.load_steps(file)
+                while taken is not None:  # in pieces: blocks and requests get their turn in between
+                    count, taken = taken, await self.node.run_in_validation(lambda: next(steps, None))
             except (DecodeError, OSError) as error:
                 log.warning("The mempool's file is left out: %s", error)
             else:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from gldnode.chain.options import AcceptResult
 from gldnode.clock import Clock
+from gldnode.consensus.check_tx import MAX_BLOCK_WEIGHT
 from gldnode.consensus.pow import target_from_bits
 from gldnode.errors import Reject
 from gldnode.mempool.pool import Mempool
@@ -62,14 +63,25 @@ def generate_blocks(
     script_pubkey: bytes,
     *,
     max_tries: int = DEFAULT_MAX_TRIES,
+    max_weight: int = MAX_BLOCK_WEIGHT,
+    min_feerate: int = 1,
 ) -> list[BlockHash]:
     """Mine `count` blocks on the tip from the mempool (validation thread).
 
+    `max_weight`, `min_feerate`: as `build_template` has them.
     Fewer when `max_tries` nonces, over all blocks, are used up. Raises Reject.
     """
     mined: list[BlockHash] = []
     while len(mined) < count:
-        template = build_template(chain, mempool, script_pubkey, now=clock.now(), test=False)
+        template = build_template(
+            chain,
+            mempool,
+            script_pubkey,
+            now=clock.now(),
+            max_weight=max_weight,
+            min_feerate=min_feerate,
+            test=False,
+        )
         header = _solve_unknown(chain, template.block.header, max_tries)
         if header is None:
             break

@@ -306,17 +306,16 @@ async def importmempool(ctx: RpcContext, filepath: str, options: dict[str, Any] 
     choice = options or {}
     path = Path(filepath)
 
-    def load() -> None:
-        if not path.is_file():
-            raise FileNotFoundError(filepath)
-        ctx.node.pool.load(
-            path,
-            use_current_time=bool(choice.get("use_current_time", True)),
-            apply_unbroadcast=bool(choice.get("apply_unbroadcast_set", False)),
-        )
-
+    steps = ctx.node.pool.load_steps(
+        path,
+        use_current_time=bool(choice.get("use_current_time", True)),
+        apply_unbroadcast=bool(choice.get("apply_unbroadcast_set", False)),
+    )
     try:
-        await ctx.validate(load)
+        if not await ctx.read(path.is_file):
+            raise FileNotFoundError(filepath)
+        while await ctx.validate(lambda: next(steps, None)) is not None:  # others get their turn in between
+            pass
     except (OSError, DecodeError) as error:
         raise RpcError(RpcCode.MISC_ERROR, "Unable to import mempool file, see debug log for details.") from error
     return {}
