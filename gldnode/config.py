@@ -183,8 +183,9 @@ def load_config(
     config.conf_file = conf_file if conf_file is not None and conf_file.exists() else None
     if "datadir" in sections[""] and "datadir" not in flags:
         config.base_dir = _existing_dir(sections[""]["datadir"][0].value)
-    compat = config.get_bool("btc-compat", network in compat_networks)
-    _check_known(config, known, compat)
+    if network in compat_networks and not config.is_set("btc-compat"):
+        sections[""]["btc-compat"] = [Setting("btc-compat", "1", f"default on {network}")]
+    _check_known(config, known, config.get_bool("btc-compat"))
     _warn_about_sections(config, sections, networks)
     return config
 

@@ -109,7 +109,9 @@ def test_cores_framework_can_start_it(tmp_path: Path) -> None:
         assert daemon.call("getmempoolinfo")["loaded"] is True
         info = daemon.call("getblockchaininfo")
         assert (info["chain"], info["initialblockdownload"]) == ("regtest", True)
-        assert "testnode0" in daemon.call("getnetworkinfo")["subversion"]
+        network = daemon.call("getnetworkinfo")
+        assert network["version"] >= 310_000
+        assert network["subversion"].startswith("/Satoshi:31.0.0(testnode0)/GoldCoin:")
         daemon.call("setmocktime", 1_400_000_000)
         daemon.call("syncwithvalidationinterfacequeue")
         assert daemon.stop() == 0
