@@ -2,13 +2,14 @@
 
 from gldnode.chain.options import ChainOptions
 from gldnode.config import Config, ConfigError
+from gldnode.consensus.check_tx import MAX_BLOCK_WEIGHT
 from gldnode.errors import DecodeError
 from gldnode.mempool.options import MempoolOptions
 from gldnode.params import ChainParams
 from gldnode.primitives.amount import AmountError, parse_amount
 from gldnode.primitives.hashes import BlockHash, from_display_hex
 
-__all__ = ["chain_options", "feerate", "mempool_options"]
+__all__ = ["block_limits", "chain_options", "feerate", "mempool_options"]
 
 _ACTIVATIONS = ("segwit", "bip34", "dersig", "cltv", "csv")
 
@@ -81,6 +82,15 @@ def feerate(config: Config, key: str, default: int, params: ChainParams) -> int:
         return int(parse_amount(value, params.max_money))
     except AmountError:
         raise ConfigError(f"Invalid amount for -{key}=<amount>: '{value[:80]}'") from None
+
+
+def block_limits(config: Config, params: ChainParams) -> tuple[int, int]:
+    """What a block of ours may have: `-blockmaxweight`, and `-blockmintxfee` in grains per kvB.
+
+    Raises ConfigError.
+    """
+    max_weight = config.get_int("blockmaxweight", MAX_BLOCK_WEIGHT)
+    return min(max(max_weight, 8_000), MAX_BLOCK_WEIGHT), feerate(config, "blockmintxfee", 1, params)
 
 
 def _script_threads(config: Config) -> int:

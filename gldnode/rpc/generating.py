@@ -16,6 +16,7 @@ from gldnode.rpc.params import arr, boolean, num, text
 from gldnode.rpc.rawtx import decode_tx
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import display
+from gldnode.settings import block_limits
 
 __all__ = ["methods"]
 
@@ -30,11 +31,19 @@ async def _generate(ctx: RpcContext, count: int, script: bytes, tries: int) -> l
     """Mine `count` blocks; stops early when the node does."""
     mined: list[str] = []
     node = ctx.node
+    max_weight, min_feerate = block_limits(node.config, node.params)
     while len(mined) < count and not node.stop_requested.is_set():
         chunk = min(CHUNK, count - len(mined))
         found = await ctx.validate(
             lambda chunk=chunk: generate_blocks(  # type: ignore[misc]  # mypy cannot infer a default's type
-                node.chainstate, node.pool, node.clock, chunk, script, max_tries=tries
+                node.chainstate,
+                node.pool,
+                node.clock,
+                chunk,
+                script,
+                max_tries=tries,
+                max_weight=max_weight,
+                min_feerate=min_feerate,
             )
         )
         mined += [display(one) for one in found]

@@ -20,7 +20,7 @@ from gldnode.rpc.json import amount, number
 from gldnode.rpc.params import arr, hex_data, num, obj, text
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import difficulty_number, display, target_hex
-from gldnode.settings import feerate
+from gldnode.settings import block_limits
 
 __all__ = ["methods"]
 
@@ -46,7 +46,7 @@ async def getmininginfo(ctx: RpcContext) -> dict[str, Any]:
         "target": target_hex(tip.bits),
         "networkhashps": number(hashes_per_second(ctx, 120, -1)),
         "pooledtx": len(ctx.node.pool),
-        "blockmintxfee": amount(_min_feerate(ctx)),
+        "blockmintxfee": amount(block_limits(ctx.node.config, ctx.node.params)[1]),
         "chain": params.rpc_chain_name,
         "next": {
             "height": tip.height + 1,
@@ -228,7 +228,7 @@ async def getblocktemplate(ctx: RpcContext, template_request: dict[str, Any]) ->
     long_poll = template_request.get("longpollid")
     if long_poll is not None:
         await _wait_long_poll(ctx, long_poll)
-    max_weight, min_feerate = _max_weight(ctx), _min_feerate(ctx)
+    max_weight, min_feerate = block_limits(ctx.node.config, ctx.node.params)
     template = await ctx.validate(
         lambda: build_template(
             chainstate,
@@ -240,16 +240,6 @@ async def getblocktemplate(ctx: RpcContext, template_request: dict[str, Any]) ->
         )
     )
     return _template_json(ctx, template)
-
-
-def _max_weight(ctx: RpcContext) -> int:
-    """`-blockmaxweight`, within what a block can be."""
-    return min(max(ctx.node.config.get_int("blockmaxweight", MAX_BLOCK_WEIGHT), 8_000), MAX_BLOCK_WEIGHT)
-
-
-def _min_feerate(ctx: RpcContext) -> int:
-    """`-blockmintxfee`, grains per kvB."""
-    return feerate(ctx.node.config, "blockmintxfee", 1, ctx.node.params)
 
 
 async def _check_proposal(ctx: RpcContext, data: Any) -> str | None:
