@@ -29,6 +29,7 @@ from payments.storebook import StoreBook
 from payments.stores import Store
 from payments.vault import Vault
 from storage.database import Txn
+from storage.errors import CommitFailed
 
 __all__ = ["BtngInvoiceDraft", "InvoiceBook", "UnassignedPayment"]
 
@@ -246,7 +247,10 @@ class InvoiceBook(StoreBook):
         txid = parse_claim(claim, params)
         if self.invoice(claim.invoice_id) is None:
             raise not_found("invoice")
-        await self._vault.engine.look_at(txid)
+        try:
+            await self._vault.engine.look_at(txid)
+        except CommitFailed as error:
+            raise PaymentError("not-available", "The payment records cannot be written now", 503) from error
 
         def change(ledger: Ledger, _: Invoice, txn: Txn) -> bool:
             return apply_claim(txn, ledger, claim, txid, params, lambda: self._is_known(txid))

@@ -133,6 +133,7 @@ class OutgoingClient:
         self._user_agent = user_agent
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     def _socket(self, addr_info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, address = addr_info
@@ -140,6 +141,8 @@ class OutgoingClient:
         return socket.socket(family, kind, protocol)
 
     def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise OutgoingError("the node is stopping")
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=200, limit_per_host=16, socket_factory=self._socket)
             self._session = aiohttp.ClientSession(
@@ -182,6 +185,8 @@ class OutgoingClient:
             raise OutgoingError(str(error) or type(error).__name__) from None
 
     async def close(self) -> None:
+        """Ends it: no request is made any more."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
             self._session = None

@@ -21,6 +21,7 @@ from payments.rates import Rates
 from payments.readiness import Readiness
 from payments.receipts import Receipt, ReceiptError, make_receipt
 from payments.stores import Store
+from payments.upkeep import keep_tidy
 from payments.vault import Vault
 
 __all__ = [
@@ -45,7 +46,6 @@ class PaymentService(HookBook):
     def __init__(self, vault: Vault, rates: Rates, client: OutgoingClient) -> None:
         super().__init__(vault, rates)
         self._client = client
-        self._dispatcher: Dispatcher | None = None
 
     def start(self) -> None:
         """Open what there is, and run the engine and the dispatcher as soon as there is a database."""
@@ -59,7 +59,7 @@ class PaymentService(HookBook):
         dispatcher = Dispatcher(vault.host, vault.database, vault.bell, self._client)
         vault.reader_added = dispatcher.add
         dispatcher.start()
-        self._dispatcher = dispatcher
+        vault.host.spawn("payments: upkeep", keep_tidy(vault.database, vault.host.clock))
 
     def receipt(self, invoice_id: str) -> Receipt:
         """What anyone can verify offline; reads blocks. 404, 409 receipt-not-available."""

@@ -13,6 +13,7 @@ from payments.invoice import FeeMode, Invoice, SpeedPolicy, Status
 from payments.plugin import PaymentsPlugin
 from payments.service import BtngInvoiceDraft, Idempotency, InvoiceDraft, InvoiceFilter
 from payments.stores import DepthRule, StoreSettings
+from payments.upkeep import tidy
 from tests.support.host import host_node
 from tests.support.till import MERCHANT, XPUB, Till, open_till
 
@@ -295,3 +296,25 @@ async def test_an_old_tip_takes_no_invoices(tmp_path: Path) -> None:
         assert (caught.value.code, caught.value.status) == ("not-ready", 503)
         await till.service.update_store(till.store.id, {"allow_unsynced": True})
         await till.make_invoice("1")
+
+
+async def test_old_answers_and_deliveries_are_forgotten(till: Till) -> None:
+    hook = await till.service.create_webhook(
+        till.store.id, "http://127.0.0.1:9/nobody", automatic_redelivery=False
+    )
+    draft = InvoiceDraft("1", "GLD")
+    first = await till.service.create_invoice(till.store.id, draft, idempotency=repeat())
+    while not till.service.deliveries(hook.id):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await tidy(till.service.database, till.now)
+    assert len(till.service.deliveries(hook.id)) == 1
+    again = await till.service.create_invoice(till.store.id, draft, idempotency=repeat())
+    assert again.invoice.id == first.invoice.id
+    till.pass_time(61 * 86_400)
+    await tidy(till.service.database, till.now)
+    assert till.service.deliveries(hook.id) == []
+    with till.service.database.reader() as rows:
+        assert not list(rows.iterate(prefix=b"g"))
+        assert not list(rows.iterate(prefix=b"G"))
+    later = await till.service.create_invoice(till.store.id, draft, idempotency=repeat())
+    assert later.invoice.id != first.invoice.id
