@@ -11,6 +11,7 @@ from api.handlers import (
     payment_requests,
     rates,
     reports,
+    stats,
     stores,
     system,
     users,
@@ -35,6 +36,7 @@ def payment_tables() -> list[RouteTable]:
         payment_requests.table,
         rates.table,
         reports.table,
+        stats.table,
         misc.table,
         absent.table,
     ]

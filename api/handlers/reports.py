@@ -19,7 +19,7 @@ from payments.invoice import Invoice
 from payments.money import currency_digits, format_price, format_rate, value_at_rate
 from payments.service import InvoiceFilter
 
-__all__ = ["table"]
+__all__ = ["csv_line", "table"]
 
 table = RouteTable("/api/v1", "Reports", ErrorShape.GREENFIELD)
 
@@ -149,9 +149,9 @@ async def _csv(call: Call[Any], view: str, start: int | None, end: int | None) -
         }
     )
     await response.prepare(call.request)
-    await response.write(_line([name for name, _ in fields]))
+    await response.write(csv_line([name for name, _ in fields]))
     async for row in _rows(call, view, start, end):
-        await response.write(_line(row))
+        await response.write(csv_line(row))
     await response.write_eof()
     return response
 
@@ -179,7 +179,8 @@ async def _rows(call: Call[Any], view: str, start: int | None, end: int | None) 
         await asyncio.sleep(0)
 
 
-def _line(row: Sequence[Any]) -> bytes:
+def csv_line(row: Sequence[Any]) -> bytes:
+    """One row of a table for spreadsheets."""
     text = io.StringIO()
     csv.writer(text).writerow([_cell(value) for value in row])
     return text.getvalue().encode()

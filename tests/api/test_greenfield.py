@@ -531,3 +531,36 @@ async def test_reports_as_json_and_csv(api: Greenfield, shop: Shop) -> None:
         assert issues[0]["path"] == path
     empty = await api.call("POST /stores/{storeId}/reports", {"timePeriod": {"from": 5, "to": 6}})
     assert empty["data"] == []
+
+
+async def test_statistics_agree_with_the_payments(api: Greenfield, shop: Shop) -> None:
+    await shop.till.fill_purse(2)
+    await shop.till.settle()
+    store = (await api.call("POST /stores", {"name": "Figures", "defaultCurrency": "GLD"}))["id"]
+    await shop.service.set_chain_method(store, make_address(55))
+    for amount in ("1.5", "2.25"):
+        made = await api.call("POST /stores/{storeId}/invoices", {"amount": amount}, storeId=store)
+        invoice = shop.service.invoice(made["id"])
+        assert invoice is not None
+        await shop.till.pay(invoice, memo=True)
+    await shop.till.mine()
+    await api.call("POST /stores/{storeId}/invoices", {"amount": 9}, storeId=store)
+    stats = await api.call("GET /stores/{storeId}/stats", storeId=store)
+    assert (stats["count"], stats["total"], stats["average"]) == (2, "3.75", "1.875")
+    assert stats["methods"][0]["paymentMethodId"] == "GLD-CHAIN"
+    assert stats["invoicesByStatus"] == {"New": 1, "Settled": 2}
+    one = api.using(await shop.with_permissions(f"btcpay.store.canviewreports:{store}"))
+    for period, shape in (("day", 10), ("week", 8), ("month", 7)):
+        revenue = await one.call("GET /reports/revenue", query={"period": period})
+        assert [(len(row["period"]), row["count"], row["total"]) for row in revenue["rows"]] == [
+            (shape, 2, "3.75")
+        ]
+    table = await one.answer("GET /reports/revenue", query={"format": "csv"})
+    assert table.text.splitlines()[1].endswith(",2,3.75")
+    assert (await api.call("GET /reports/revenue", query={"from": 5, "to": 6}))["rows"] == []
+    for query, path in (
+        ({"period": "year"}, "period"),
+        ({"from": 6, "to": 5}, "from"),
+        ({"format": "x"}, "format"),
+    ):
+        assert (await api.call("GET /reports/revenue", query=query, expect=422))[0]["path"] == path
