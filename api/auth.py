@@ -5,6 +5,7 @@ that ids cannot be probed; a store's own route answers 404 for what the store do
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -16,6 +17,7 @@ from api.errors import ApiError, unauthenticated
 from api.guard import client_address
 from api.permissions import Permission, grants, parse_permission
 from api.routing import Access, Principal, Route
+from api.tokens import intersection, is_token, read_token
 from payments.stores import ApiKey
 
 __all__ = ["admit", "authenticate", "missing_permission", "require"]
@@ -92,15 +94,34 @@ def principal_of(key: ApiKey, context: ApiContext) -> Principal:
 
 def _key_principal(request: web.Request, context: ApiContext, text: str) -> Principal:
     key = text.strip()
+    if is_token(key) and key.isascii() and len(key) <= _MAX_KEY_CHARS:
+        return _token_principal(request, context, key)
     record = context.service.authenticate(key) if key and key.isascii() and len(key) <= _MAX_KEY_CHARS else None
     if record is None:
         _limit(request, context)
         raise unauthenticated(_UNKNOWN_KEY)
-    if record.allowed_ips:
-        address = client_address(request, context.guard.trusted_proxies)
-        if address is None or not any(address in ip_network(text, strict=False) for text in record.allowed_ips):
-            raise unauthenticated("ApiKey authentication failed: this address may not use the key")
+    _check_address(request, context, record)
     return principal_of(record, context)
+
+
+def _token_principal(request: web.Request, context: ApiContext, token: str) -> Principal:
+    """The key's principal with the rights that the token leaves of it."""
+    try:
+        record, scope = read_token(context, token)
+    except ApiError:
+        _limit(request, context)
+        raise
+    _check_address(request, context, record)
+    who = principal_of(record, context)
+    return replace(who, permissions=intersection(who.permissions, scope))
+
+
+def _check_address(request: web.Request, context: ApiContext, record: ApiKey) -> None:
+    if not record.allowed_ips:
+        return
+    address = client_address(request, context.guard.trusted_proxies)
+    if address is None or not any(address in ip_network(text, strict=False) for text in record.allowed_ips):
+        raise unauthenticated("ApiKey authentication failed: this address may not use the key")
 
 
 def _limit(request: web.Request, context: ApiContext) -> None:

@@ -3,9 +3,10 @@
 from typing import Any
 
 from api.errors import ApiError, ErrorShape, Invalid, unauthenticated
-from api.models.users import ApiKeyAnswer, ApiKeyRequest
-from api.permissions import UNRESTRICTED, parse_permission
+from api.models.users import ApiKeyAnswer, ApiKeyRequest, TokenAnswer, TokenRequest
+from api.permissions import UNRESTRICTED, Permission, parse_permission
 from api.routing import Access, Call, RouteTable
+from api.tokens import MAX_LIFE_S, intersection, make_token
 from payments.accounts import User
 from payments.errors import not_found
 from payments.stores import ApiKey
@@ -51,6 +52,27 @@ async def revoke_current_api_key(call: Call[None]) -> ApiKeyAnswer:
 
 
 @table.add(
+    "POST",
+    "/api-keys/current/token",
+    access=Access.API_KEY,
+    body=TokenRequest,
+    body_optional=True,
+    answer=TokenAnswer,
+    summary="A token for some minutes with some of the key's rights",
+)
+async def make_api_token(call: Call[TokenRequest]) -> TokenAnswer:
+    record = _current(call)
+    held = [parse_permission(text) for text in record.permissions]
+    wanted = _permissions(call.body.permissions) if call.body.permissions is not None else held
+    scope = intersection(held, wanted)
+    if not scope:
+        raise Invalid("permissions", "The key has none of these.")
+    life_s = call.body.expires_in or MAX_LIFE_S
+    token = make_token(call.context, record, scope, life_s)
+    return TokenAnswer(token, "Bearer", life_s, " ".join(str(permission) for permission in scope))
+
+
+@table.add(
     "DELETE", "/api-keys/{apikey}", access=UNRESTRICTED, summary="Revoke a key of one's own, by the key or its id"
 )
 async def revoke_api_key(call: Call[None]) -> None:
@@ -85,7 +107,15 @@ async def revoke_user_api_key(call: Call[None]) -> None:
 
 async def make_key(call: Call[ApiKeyRequest], user_id: str) -> ApiKeyAnswer:
     """A new key. It may name permissions that its owner lacks; they do not work then."""
-    texts = call.body.permissions
+    permissions = [str(permission) for permission in _permissions(call.body.permissions)]
+    key, record = await call.context.service.create_api_key(
+        call.body.label or "", permissions, user_id=user_id, allowed_ips=call.body.allowed_ips or ()
+    )
+    return ApiKeyAnswer(key, record.label, list(record.permissions), record.id)
+
+
+def _permissions(texts: list[str] | None) -> list[Permission]:
+    """At least one and at most 200. Raises ApiError 422."""
     if not texts:
         raise Invalid("permissions", "At least one permission is needed.")
     if len(texts) > 200:
@@ -93,13 +123,10 @@ async def make_key(call: Call[ApiKeyRequest], user_id: str) -> ApiKeyAnswer:
     permissions = []
     for place, text in enumerate(texts):
         try:
-            permissions.append(str(parse_permission(text)))
+            permissions.append(parse_permission(text))
         except ValueError as error:
             raise Invalid(f"permissions[{place}]", "Not a permission.") from error
-    key, record = await call.context.service.create_api_key(
-        call.body.label or "", permissions, user_id=user_id, allowed_ips=call.body.allowed_ips or ()
-    )
-    return ApiKeyAnswer(key, record.label, list(record.permissions), record.id)
+    return permissions
 
 
 async def _revoke(call: Call[Any], user_id: str, unknown: ApiError) -> None:

@@ -1,12 +1,16 @@
 """Greenfield's users and API keys."""
 
-from msgspec import UNSET, Struct, UnsetType
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 __all__ = [
     "ApiKeyAnswer",
     "ApiKeyRequest",
     "ApproveRequest",
     "LockRequest",
+    "TokenAnswer",
+    "TokenRequest",
     "UpdateUserRequest",
     "UserAnswer",
     "UserRequest",
@@ -26,6 +30,22 @@ class ApiKeyAnswer(Struct, rename="camel"):
     label: str
     permissions: list[str]
     id: str | UnsetType = UNSET
+
+
+class TokenRequest(Struct, rename="camel"):
+    """Without `permissions` the token has all of the key's."""
+
+    permissions: list[str] | None = None
+    expires_in: Annotated[int, Meta(ge=1, le=900)] | None = None
+
+
+class TokenAnswer(Struct):
+    """As OAuth 2.0 writes it."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
 
 
 class UserRequest(Struct, rename="camel"):
