@@ -17,7 +17,7 @@ from api.openapi import openapi_document
 from api.options import SiteOptions
 from api.pages import page_routes
 from api.ratelimit import Rate, RateLimiter
-from api.routing import RouteTable, aiohttp_handler, json_response
+from api.routing import Access, RouteTable, aiohttp_handler, json_response
 from api.server import LimitedRunner
 from api.supervise import supervisor
 from gldnode.ports import NodeHost
@@ -136,6 +136,8 @@ def _make_app(context: ApiContext, tables: Sequence[RouteTable], with_payments: 
         for route in table:
             handler = aiohttp_handler(route, context, admit)
             app.router.add_route(route.method, route.path, handler)
+            if route.method == "GET" and route.access is Access.ANONYMOUS:  # load balancers ask with HEAD
+                app.router.add_route("HEAD", route.path, handler)
     document = openapi_document(tables, context.host.params)
 
     async def docs_json(request: web.Request) -> web.StreamResponse:

@@ -107,6 +107,11 @@ async def test_unknown_paths_and_methods_get_our_errors(node: Running) -> None:
     assert answer.status == 405
 
 
+async def test_load_balancers_may_ask_with_head(node: Running) -> None:
+    answer = await node.browser.send("HEAD", "/health")
+    assert (answer.status, answer.text) == (200, "")
+
+
 async def test_metrics_are_on_the_default_site(node: Running) -> None:
     answer = await node.browser.get("/metrics")
     assert answer.status == 200
