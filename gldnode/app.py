@@ -148,8 +148,6 @@ def _log_start(config: Config, params: ChainParams) -> None:
         log.info("Setting %s=%s (%s)", setting.key, mask_setting(setting.key, setting.value), setting.where)
     for text in config.warnings:
         log.warning("Warning: %s", text)
-    if any(setting.key.startswith("zmqpub") for setting in config.settings()):
-        log.warning("Warning: this node has no ZeroMQ publishers: -zmqpub… is ignored")
     if config.ignored:
         log.info("Ignored for compatibility: %s", ", ".join(sorted(set(config.ignored))))
 

@@ -43,8 +43,10 @@ from gldnode.rpc.methods import build_registry
 from gldnode.rpc.registry import MethodGroup, Registry
 from gldnode.rpc.rest import rest_routes
 from gldnode.rpc.server import RpcHttp, ServerState
+from gldnode.rpc.stream import event_routes
 from gldnode.settings import chain_options, mempool_options
 from gldnode.wallet.manager import WalletManager
+from gldnode.zmqpub import ZmqPublishers, publications
 
 __all__ = ["Daemon", "chosen_indexes"]
 
@@ -105,6 +107,7 @@ class Daemon:
         mocktime = self.config.get_int("mocktime", 0, least=0)
         if mocktime and self.params.is_regtest:
             self.clock.set_mock_time(mocktime)
+        self._start_publishers()
         self._undo.append(("the node", self.node.stop))
         if self.config.get_bool("server", True):
             await self._open_sites()
@@ -147,7 +150,10 @@ class Daemon:
                 self.node,
                 rpc.handle,
                 None,
-                node_routes=self._rest_routes() if self.config.get_bool("rest") else (),
+                node_routes=[
+                    *event_routes(self.node, auth, lambda: self.state.warmup),
+                    *(self._rest_routes() if self.config.get_bool("rest") else ()),
+                ],
                 with_payments=self.config.get_bool("payments", True),
             )
             await self.sites.start()
@@ -157,6 +163,21 @@ class Daemon:
             raise StartupError(f"Unable to start HTTP server: {error.strerror or error}") from error
         for host, port in self.sites.addresses:
             log.info("Binding RPC on address %s port %d", host, port)
+
+    def _start_publishers(self) -> None:
+        """ZeroMQ; closed behind the node, whose validation thread sends."""
+        wanted = publications(self.config)
+        if not wanted:
+            return
+        publishers = ZmqPublishers(wanted, lambda: self.node.chainstate.is_initial_block_download)
+        self.services.add(publishers)
+        self.node.add_step_listener(publishers.on_step)
+        self.node.add_mempool_listener(publishers.on_mempool_event)
+
+        async def close() -> None:
+            publishers.close()
+
+        self._undo.append(("the ZeroMQ publishers", close))
 
     def _rest_routes(self) -> Sequence[web.RouteDef]:
         registry = self.registry

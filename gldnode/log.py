@@ -47,7 +47,7 @@ CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "txreconciliation": ("gldnode.txreconciliation",),
     "validation": ("gldnode.chain", "gldnode.consensus"),
     "walletdb": ("gldnode.wallet",),
-    "zmq": ("gldnode.zmq",),
+    "zmq": ("gldnode.zmqpub",),
 }
 _COMPAT: Final = frozenset({"libevent", "privatebroadcast", "threadpool"})
 """Names of Core's without a counterpart: taken, and nothing is behind them."""

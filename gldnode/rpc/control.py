@@ -11,6 +11,7 @@ from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.params import anything, arr, num, text
 from gldnode.rpc.registry import MethodGroup
+from gldnode.zmqpub import ZmqPublishers
 
 __all__ = ["methods", "test_methods"]
 
@@ -140,7 +141,10 @@ async def logging_method(ctx: RpcContext, include: list[Any] | None, exclude: li
     returns='[{"type":"str","address":"str","hwm":n},...]',
 )
 async def getzmqnotifications(ctx: RpcContext) -> list[dict[str, Any]]:
-    return []  # this node publishes events over HTTP
+    publishers = ctx.services.get(ZmqPublishers)
+    if publishers is None:
+        return []
+    return [{"type": f"pub{one.topic}", "address": one.address, "hwm": one.hwm} for one in publishers.publications]
 
 
 def _echo_params() -> list[Any]:
