@@ -288,6 +288,11 @@ async def test_lists_are_filtered_and_paged(api: Greenfield) -> None:
     assert await listed(take=0) == []
     assert await listed(textSearch="n4") == [ids[4]]
     assert await listed(startDate=4_000_000_000) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.handlers.invoices._PAGE", 2)
+        assert await listed() == everything
+        assert await listed(skip=3) == everything[3:]
+        assert len(await listed(take=3)) == 3
     issues = await api.call(
         "GET /stores/{storeId}/invoices", query={"startDate": 5, "endDate": 4}, expect=422, **here
     )
