@@ -107,7 +107,7 @@ async def getrawmempool(ctx: RpcContext, verbose: bool, mempool_sequence: bool) 
         if mempool_sequence:
             raise RpcError(RpcCode.INVALID_PARAMETER, "Verbose results cannot contain mempool sequence values.")
         return await ctx.read(lambda: _listing(ctx, list(pool.entries()), True))
-    sequence = pool.sequence
+    sequence = pool.sequence + 1  # the number of the event to come: what a subscriber needs from there on
     ids = [display(one) for one in pool.txids()]
     return {"txids": ids, "mempool_sequence": sequence} if mempool_sequence else ids
 
