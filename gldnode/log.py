@@ -75,6 +75,7 @@ _SECRET_NAMES: Final = frozenset(
         "seed",
         "sethdseed",
         "token",
+        "torpassword",
         "walletpassphrase",
     }
 )

@@ -71,7 +71,7 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         """),
     "Connections": _group("""
         addnode=ip  Connect to a node and keep the connection open
-        asmap=file  Map of autonomous systems for address buckets
+        asmap=file  Accepted for compatibility
         bantime=n  Seconds of a manual ban (default: 86400)
         bind=addr[:port]  Listen on this address
         capturemessages  Capture all P2P messages to disk
@@ -83,10 +83,10 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         fixedseeds  Allow fixed seeds (default: 1)
         forcednsseed  Always query DNS seeds (default: 0)
         listen  Accept connections (default: 1 unless -connect)
-        listenonion  Create an onion service automatically (not supported, accepted as 0)
+        listenonion  Make an onion service through -torcontrol (default: 0)
         maxconnections=n  Most connections to peers (default: 125)
-        maxreceivebuffer=n  Per-connection receive buffer, n*1000 bytes
-        maxsendbuffer=n  Per-connection memory usage for the send buffer, n*1000 bytes
+        maxreceivebuffer=n  Accepted for compatibility: no more is read than is handled at once
+        maxsendbuffer=n  A peer that has not read n*1000 bytes is not served until it has (default: 1000)
         maxuploadtarget=n  Try to keep outbound traffic under the target per 24 h
         networkactive  Enable all P2P activity (default: 1)
         onion=ip:port  SOCKS5 proxy for onion peers
@@ -97,6 +97,8 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         port=n  Listen for connections on port n
         proxy=ip:port  Connect through a SOCKS5 proxy
         seednode=ip  Connect once to ask for addresses
+        torcontrol=ip:port  Control port of the Tor daemon (default: 127.0.0.1:9051)
+        torpassword=pass  Password of the control port
         timeout=n  Connection timeout in milliseconds (default: 5000)
         uacomment=text  Append a comment to the user agent
         v2transport  Support BIP 324 (default: 1)

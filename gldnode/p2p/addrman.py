@@ -29,6 +29,8 @@ HORIZON_S: Final = 30 * 86_400
 RETRIES: Final = 3
 MAX_FAILURES: Final = 10
 MIN_FAIL_S: Final = 7 * 86_400
+REPLACEMENT_S: Final = 4 * 3600
+MAX_COLLISIONS: Final = 10
 FILE_VERSION: Final = 1
 
 
@@ -76,6 +78,8 @@ class AddressManager:
         self._known: dict[NetAddress, KnownAddress] = {}
         self._new: dict[tuple[int, int], NetAddress] = {}
         self._tried: dict[tuple[int, int], NetAddress] = {}
+        self._collisions: dict[NetAddress, NetAddress] = {}
+        """Good addresses whose place among the tried ones is taken, and by whom: a feeler finds out who stays."""
         self._dirty = False
 
     def __len__(self) -> int:
@@ -190,8 +194,14 @@ class AddressManager:
         there = self._tried.get(place)
         if there is not None:
             other = self._known[there]
-            if now - other.last_success < 4 * 3600:
+            if now - other.last_success < REPLACEMENT_S:
+                self._collisions.pop(address, None)
                 return  # the one that stands there has proven itself lately
+            if not (other.last_try > other.last_success and now - other.last_try < REPLACEMENT_S):
+                if len(self._collisions) < MAX_COLLISIONS:
+                    self._collisions[address] = there
+                return  # test before evicting: a feeler will try the one that stands there
+            self._collisions.pop(address, None)
             other.tried = False
             del self._tried[place]
             other.places = 0
@@ -203,6 +213,16 @@ class AddressManager:
         known.tried = True
         self._known[address] = known
         self._tried[place] = address
+
+    def collision(self) -> KnownAddress | None:
+        """A tried address that another wants to replace, to be tested by a feeler."""
+        while self._collisions:
+            address, there = next(iter(self._collisions.items()))
+            del self._collisions[address]
+            tested, wanting = self._known.get(there), self._known.get(address)
+            if tested is not None and tested.tried and wanting is not None and not wanting.tried:
+                return tested
+        return None
 
     # -- choosing --
 

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Final
 
-from gldnode.p2p.messages import Addr, AddrV2, TimedAddress
+from gldnode.errors import DecodeError
+from gldnode.p2p.messages import Addr, AddrV2, Services, TimedAddress
 from gldnode.p2p.peer import ConnectionType, Permission
 from gldnode.p2p.state import PeerState
 from gldnode.primitives.hashes import sha256
@@ -20,6 +21,7 @@ OWN_ADDRESS_INTERVAL_S: Final = 24 * 60 * 60
 FRESH_S: Final = 600
 GETADDR_SHARE: Final = 23
 """Percent of the known addresses that one answer may show."""
+_USEFUL: Final = int(Services.NETWORK | Services.NETWORK_LIMITED)
 
 
 class AddressRelay:
@@ -39,6 +41,7 @@ class AddressRelay:
         if not state.peer.is_inbound:
             state.relays_addresses = True
             state.address_tokens += MAX_TO_SEND
+            state.getaddr_asked = True
             self._p.send(state, "getaddr")
 
     def on_getaddr(self, state: PeerState) -> None:
@@ -54,31 +57,69 @@ class AddressRelay:
         if self._answer:
             self._send(state, self._answer)
 
-    def on_addresses(self, state: PeerState, addresses: list[TimedAddress]) -> None:
+    def on_addr(self, state: PeerState, payload: bytes) -> None:
+        """Raises DecodeError."""
+        try:
+            found = list(Addr.decode(payload).addresses)
+        except DecodeError as error:
+            self._punish_size(state, "addr", error)
+            raise
+        self._on_addresses(state, found)
+
+    def on_addrv2(self, state: PeerState, payload: bytes) -> None:
+        """Raises DecodeError."""
+        try:
+            found = list(AddrV2.decode(payload).addresses)
+        except DecodeError as error:
+            self._punish_size(state, "addrv2", error)
+            raise
+        self._on_addresses(state, found)
+
+    def _punish_size(self, state: PeerState, command: str, error: DecodeError) -> None:
+        if str(error) == "size too large":
+            self._p.misbehaving(state, f"{command} message size above {MAX_TO_SEND}")
+
+    def _on_addresses(self, state: PeerState, addresses: list[TimedAddress]) -> None:
         if state.peer.kind is ConnectionType.BLOCK_RELAY_ONLY:
             return
         state.relays_addresses = True
         now = self._p.clock.now()
-        elapsed = max(0, now - (state.address_refilled_at or now))
-        state.address_refilled_at = now
-        state.address_tokens = min(MAX_TOKENS, state.address_tokens + elapsed * TOKENS_PER_SECOND)
+        self._refill(state, now)
         unlimited = bool(state.peer.permissions & Permission.ADDR)
+        is_gossip = len(addresses) <= 10 and not state.getaddr_asked
         kept: list[TimedAddress] = []
         for item in addresses:
             if state.address_tokens < 1 and not unlimited:
                 state.addresses_rate_limited += 1
                 continue
             state.address_tokens -= 1
+            if not item.services & _USEFUL:
+                continue
             state.addresses_processed += 1
             state.known_addresses.add(str(item.address).encode())
+            if self._p.is_unwanted(item.address):
+                continue
             if item.time <= 100_000_000 or item.time > now + 600:
                 item = TimedAddress(now - 5 * 86_400, item.services, item.address)
             kept.append(item)
-            if item.time > now - FRESH_S and len(addresses) <= 10 and item.address.is_routable:
+            if item.time > now - FRESH_S and is_gossip and item.address.is_routable:
                 self._relay(item, state)
+        if len(addresses) < MAX_TO_SEND:
+            state.getaddr_asked = False
         self._p.learned_addresses(kept, state.peer.address)
+        self._p.log(
+            f"Received addr: {len(addresses)} addresses ({state.addresses_processed} processed, "
+            f"{state.addresses_rate_limited} rate-limited) from peer={state.id}"
+        )
         if state.peer.kind is ConnectionType.ADDR_FETCH and len(addresses) > 1:
-            state.peer.disconnect("address fetch completed")
+            state.peer.disconnect("addrfetch connection completed")
+
+    def _refill(self, state: PeerState, now: int) -> None:
+        """One address in ten seconds, saved up to a thousand; what a getaddr of ours allows comes on top."""
+        if state.address_tokens < MAX_TOKENS:
+            elapsed = max(0, now - (state.address_refilled_at or now))
+            state.address_tokens = min(MAX_TOKENS, state.address_tokens + elapsed * TOKENS_PER_SECOND)
+        state.address_refilled_at = now
 
     def _relay(self, item: TimedAddress, source: PeerState) -> None:
         """To two peers that stay the same for a day, so that an address does not flood the network."""
@@ -105,7 +146,7 @@ class AddressRelay:
         if not state.relays_addresses or now_ms < state.next_address_ms:
             return
         state.next_address_ms = now_ms + self._p.exponential_ms(RELAY_INTERVAL_MS)
-        own = self._p.own_address()
+        own = self._p.own_address(state.peer)
         if own is not None and now_ms // 1000 >= state.next_own_address and own.address.is_routable:
             state.next_own_address = now_ms // 1000 + OWN_ADDRESS_INTERVAL_S
             state.address_queue.append(own)

@@ -1,22 +1,16 @@
-"""Headers first, then blocks from several peers at once (Core: the download half of net_processing).
+"""Blocks from several peers at once (Core: the download half of net_processing).
 
 All of it runs in the validation thread: `processing` calls in, messages go out through the peers' queues.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from gldnode.chain.entry import HAVE_DATA, BlockEntry, last_common_ancestor
-from gldnode.consensus.pow import block_work, has_valid_proof_of_work
-from gldnode.errors import Reject, RejectKind
 from gldnode.p2p.compact import PartialBlock
-from gldnode.p2p.headersync import LowWorkSync, SyncFailed
-from gldnode.p2p.messages import MAX_HEADERS, Inventory, InvItem, InvType, Locator, Services
+from gldnode.p2p.messages import Inventory, InvItem, InvType, Services
 from gldnode.p2p.peer import ConnectionType
 from gldnode.p2p.state import InFlight, PeerState
-from gldnode.primitives.block import BlockHeader
-from gldnode.primitives.hashes import ZERO_HASH, BlockHash
 
 if TYPE_CHECKING:
     from gldnode.p2p.processing import Processing
@@ -29,161 +23,29 @@ DOWNLOAD_WINDOW: Final = 1024
 """How far ahead of the last common block blocks are asked for."""
 STALL_TIMEOUT_MS: Final = 2_000
 MAX_STALL_TIMEOUT_MS: Final = 64_000
-HEADERS_RESPONSE_S: Final = 120
-HEADERS_BASE_TIMEOUT_S: Final = 15 * 60
-LOW_WORK_BUFFER: Final = 144
-"""Blocks of work that a header chain may lack compared with our tip before it counts as low work."""
-RECENT_S: Final = 24 * 60 * 60
+MAX_FLIGHTS_PER_BLOCK: Final = 3
+"""Peers that are asked for the same block, near the tip."""
+SECOND_ASK_S: Final = 20
+"""The block that the tip waits for is asked of another peer after this long."""
+NOT_FOUND_PAUSE_S: Final = 60
+DISK_PAUSE_S: Final = 10
+RECENT_BLOCKS: Final = 288
+"""What a peer without the older ones must have (BIP 159)."""
 _NO_BLOCKS: Final = frozenset((ConnectionType.FEELER, ConnectionType.ADDR_FETCH))
-_ANY_NETWORK: Final = int(Services.NETWORK | Services.NETWORK_LIMITED)  # plain integers: asked ten times a second
+_NETWORK: Final = int(Services.NETWORK)  # plain integers: asked ten times a second
+_ANY_NETWORK: Final = int(Services.NETWORK | Services.NETWORK_LIMITED)
 _WITNESS: Final = int(Services.WITNESS)
 
 
 class BlockSync:
-    """Which headers and blocks to ask of whom."""
+    """Which blocks to ask of whom."""
 
     def __init__(self, processing: "Processing") -> None:
         self._p = processing
-        self.in_flight: dict[bytes, InFlight] = {}
+        self.in_flight: dict[bytes, dict[int, InFlight]] = {}
+        """By block, then by peer."""
         self._stall_timeout_ms = STALL_TIMEOUT_MS
-
-    # -- headers --
-
-    def request_headers(self, state: PeerState, head: BlockHash | None = None) -> None:
-        """`getheaders` from our best header (or continuing behind `head`), unless one is under way."""
-        now = self._p.clock.now()
-        if head is None and now - state.headers_asked_at < HEADERS_RESPONSE_S:
-            return
-        chain = self._p.chain
-        if head is not None:
-            hashes = [head, chain.params.genesis.hash]
-        else:
-            best = chain.best_header
-            # One back, so that a peer without anything new still answers and shows what it has.
-            hashes = chain.locator(best.prev or best)
-        state.headers_asked_at = now
-        self._p.send(state, "getheaders", Locator(hashes, ZERO_HASH).encode())
-
-    def start_sync(self, state: PeerState) -> None:
-        """Begin with one peer while far behind, with all once near the present."""
-        if state.sync_started or not state.peer.services & (Services.NETWORK | Services.NETWORK_LIMITED):
-            return
-        now = self._p.clock.now()
-        best = self._p.chain.best_header
-        syncing = sum(1 for other in self._p.peers.values() if other.sync_started)
-        if syncing and best.time <= now - RECENT_S and not self._p.chain.params.is_regtest:
-            return
-        state.sync_started = True
-        spacing = self._p.chain.params.block_interval_s
-        state.headers_deadline = now + HEADERS_BASE_TIMEOUT_S + max(0, now - best.time) // spacing // 1000
-        self.request_headers(state)
-
-    def on_headers(self, state: PeerState, headers: Sequence[BlockHeader], *, announced: bool = False) -> None:
-        """Judge headers that a peer sent."""
-        chain, params = self._p.chain, self._p.chain.params
-        state.headers_asked_at = 0
-        if not headers:
-            if state.low_work is not None:
-                state.low_work = None
-            return
-        for header in headers:
-            if not has_valid_proof_of_work(header.hash, header.bits, params):
-                self._p.misbehaving(state, "header with invalid proof of work")
-                return
-        for before, after in pairwise(headers):
-            if after.prev_hash != before.hash:
-                self._p.misbehaving(state, "non-continuous headers sequence")
-                return
-        is_full = len(headers) == MAX_HEADERS
-        if state.low_work is not None:
-            headers, is_full = self._continue_low_work(state, headers, is_full=is_full)
-            if not headers:
-                return
-        parent = chain.entry(headers[0].prev_hash)
-        if parent is None:
-            state.unknown_best = headers[-1].hash
-            self.request_headers(state)
-            return
-        known = chain.entry(headers[-1].hash)
-        if known is None and not self._enough_work(state, parent, headers, is_full=is_full):
-            return
-        try:
-            last = chain.accept_headers(headers)
-        except Reject as error:
-            self._punish_header(state, error)
-            return
-        if last is None:
-            return
-        self.saw(state, last)
-        if is_full:
-            self.request_headers(state, last.hash)
-        elif not announced or not self._p.chain.is_initial_block_download:
-            self.direct_fetch(state, last)
-
-    def minimum_work(self) -> int:
-        """A header chain must reach this much work before its headers are kept."""
-        chain = self._p.chain
-        tip = chain.tip_entry
-        near = tip.chain_work - min(LOW_WORK_BUFFER * block_work(tip.bits), tip.chain_work)
-        return max(near, chain.minimum_chain_work)
-
-    def _enough_work(
-        self, state: PeerState, parent: BlockEntry, headers: Sequence[BlockHeader], *, is_full: bool
-    ) -> bool:
-        total = parent.chain_work + sum(block_work(header.bits) for header in headers)
-        minimum = self.minimum_work()
-        if total >= minimum:
-            return True
-        if not is_full:
-            self._p.log(f"ignoring low-work chain from peer={state.id} (height {parent.height + len(headers)})")
-            return False
-        now, spacing = self._p.clock.now(), self._p.chain.params.block_interval_s
-        # Six blocks a second would be the most that the timestamp rules allow to be mined.
-        most = 6 * max(0, now - parent.median_time_past + 7200) + 10 * spacing
-        state.low_work = LowWorkSync(parent, minimum, self._p.entropy.bytes(16), most)
-        self._continue_low_work(state, headers, is_full=is_full)
-        return False
-
-    def _continue_low_work(
-        self, state: PeerState, headers: Sequence[BlockHeader], *, is_full: bool
-    ) -> tuple[Sequence[BlockHeader], bool]:
-        sync = state.low_work
-        assert sync is not None
-        try:
-            keep, more = sync.feed(headers, lambda header: block_work(header.bits), is_full=is_full)
-        except SyncFailed as error:
-            state.low_work = None
-            self._p.log(f"low-work header sync with peer={state.id} failed: {error}")
-            self._p.misbehaving(state, str(error))
-            return (), False
-        if sync.is_done:
-            state.low_work = None
-            return keep, more
-        if more:
-            self.request_headers(state, sync.locator_head)
-        return keep, False
-
-    def _punish_header(self, state: PeerState, error: Reject) -> None:
-        if error.kind is RejectKind.CONTEXT:
-            self._p.log(f"header from peer={state.id} not accepted: {error}")
-            return
-        self._p.misbehaving(state, f"invalid header received: {error.reason}")
-
-    def saw(self, state: PeerState, entry: BlockEntry) -> None:
-        """The peer has this block."""
-        if state.best_known is None or entry.chain_work > state.best_known.chain_work:
-            state.best_known = entry
-
-    def announced_hash(self, state: PeerState, block_hash: bytes) -> None:
-        """An `inv` of a block."""
-        entry = self._p.chain.entry(block_hash)
-        if entry is not None:
-            self.saw(state, entry)
-        else:
-            state.unknown_best = block_hash
-            self.request_headers(state)
-
-    # -- blocks --
+        self._paused_until = 0
 
     def can_fetch_from(self, state: PeerState) -> bool:
         """Whether the peer has blocks with witnesses, and this kind of connection carries them."""
@@ -192,10 +54,83 @@ class BlockSync:
             return False
         return bool(version.services & _ANY_NETWORK and version.services & _WITNESS)
 
+    # -- what is under way --
+
+    def flights(self, block_hash: bytes) -> dict[int, InFlight]:
+        return self.in_flight.get(block_hash, {})
+
+    def _ask(self, state: PeerState, entries: Sequence[BlockEntry], *, compact: bool = False) -> None:
+        if not entries:
+            return
+        kind = InvType.COMPACT_BLOCK if compact else InvType.WITNESS_BLOCK
+        for entry in entries:
+            self._fly(state, entry)
+        self._p.send(state, "getdata", Inventory([InvItem(kind, entry.hash) for entry in entries]).encode())
+
+    def _fly(self, state: PeerState, entry: BlockEntry, partial: PartialBlock | None = None) -> None:
+        now = self._p.clock.now()
+        if not state.in_flight:
+            state.downloading_since = now
+        flight = InFlight(entry, state.id, now, partial)
+        state.in_flight[entry.hash] = flight
+        self.in_flight.setdefault(entry.hash, {})[state.id] = flight
+
+    def ask_for_block(self, state: PeerState, entry: BlockEntry) -> None:
+        """Ask this peer for the whole block, whoever was asked before (`getblockfrompeer`, bad compact block)."""
+        self.given_up(entry.hash, state.id)
+        self._ask(state, [entry])
+
+    def ask_partial(self, state: PeerState, entry: BlockEntry, partial: PartialBlock) -> None:
+        """The block is under way from this peer in its compact form."""
+        self.given_up(entry.hash, state.id)
+        self._fly(state, entry, partial)
+
+    def arrived(self, block_hash: bytes) -> None:
+        """The block is here: nobody needs to send it any more."""
+        for peer_id in list(self.in_flight.get(block_hash, ())):
+            self.given_up(block_hash, peer_id)
+
+    def given_up(self, block_hash: bytes, peer_id: int) -> None:
+        """This peer does not send the block any more."""
+        flights = self.in_flight.get(block_hash)
+        if flights is None or flights.pop(peer_id, None) is None:
+            return
+        if not flights:
+            del self.in_flight[block_hash]
+        state = self._p.peers.get(peer_id)
+        if state is not None:
+            state.in_flight.pop(block_hash, None)
+            state.stalling_since_ms = 0
+            state.downloading_since = self._p.clock.now()
+
+    def not_found(self, state: PeerState, block_hash: bytes) -> None:
+        """It does not have the block: let others be asked before it is asked for anything again."""
+        if block_hash in state.in_flight:
+            self.given_up(block_hash, state.id)
+            state.no_blocks_until = self._p.clock.now() + NOT_FOUND_PAUSE_S
+
+    def pause(self) -> None:
+        """No room for blocks: ask for none for a while."""
+        self._paused_until = self._p.clock.now() + DISK_PAUSE_S
+
+    def peer_gone(self, state: PeerState) -> None:
+        for block_hash in list(state.in_flight):
+            flights = self.in_flight[block_hash]
+            flights.pop(state.id, None)
+            if not flights:
+                del self.in_flight[block_hash]
+        state.in_flight.clear()
+
+    def block_connected(self) -> None:
+        """Progress: the stall time limit, doubled at each stall, comes back slowly."""
+        self._stall_timeout_ms = max(STALL_TIMEOUT_MS, self._stall_timeout_ms * 85 // 100)
+
+    # -- what to ask for --
+
     def direct_fetch(self, state: PeerState, last: BlockEntry) -> None:
         """Ask at once for what this header needs, when we are near the tip."""
         chain = self._p.chain
-        if not self.can_fetch_from(state) or not self._is_near_present():
+        if not self._may_ask(state) or not self.is_near_present():
             return
         if last.chain_work < chain.tip_entry.chain_work or not last.is_valid_to(2):
             return
@@ -210,63 +145,22 @@ class BlockSync:
         room = MAX_BLOCKS_IN_FLIGHT - len(state.in_flight)
         chosen = list(reversed(wanted))[: max(0, room)]
         single = len(chosen) == 1 and chosen[0].prev is chain.tip_entry and state.supports_compact
-        self._ask(state, chosen, compact=single)
+        self._ask(state, chosen, compact=single and not self.in_flight)
 
-    def _is_near_present(self) -> bool:
-        spacing = self._p.chain.params.block_interval_s
-        return self._p.chain.tip.time > self._p.clock.now() - spacing * 20 or (
-            self._p.chain.params.is_regtest and not self._p.chain.is_initial_block_download
+    def is_near_present(self) -> bool:
+        """Core: CanDirectFetch. On the regtest networks blocks may be old and the chain complete."""
+        chain = self._p.chain
+        return chain.tip.time > self._p.clock.now() - chain.params.block_interval_s * 20 or (
+            chain.params.is_regtest and not chain.is_initial_block_download
         )
 
-    def _ask(self, state: PeerState, entries: Sequence[BlockEntry], *, compact: bool = False) -> None:
-        if not entries:
-            return
+    def _may_ask(self, state: PeerState) -> bool:
         now = self._p.clock.now()
-        kind = InvType.COMPACT_BLOCK if compact else InvType.WITNESS_BLOCK
-        if not state.in_flight:
-            state.downloading_since = now
-        for entry in entries:
-            flight = InFlight(entry, state.id, now)
-            state.in_flight[entry.hash] = flight
-            self.in_flight[entry.hash] = flight
-        self._p.send(state, "getdata", Inventory([InvItem(kind, entry.hash) for entry in entries]).encode())
-
-    def ask_for_block(self, state: PeerState, entry: BlockEntry) -> None:
-        """Ask this peer for the whole block, whoever was asked before (`getblockfrompeer`, bad compact block)."""
-        self.arrived(entry.hash)
-        self._ask(state, [entry])
-
-    def ask_partial(self, state: PeerState, entry: BlockEntry, partial: PartialBlock) -> None:
-        """The block is under way from this peer in its compact form."""
-        if not state.in_flight:
-            state.downloading_since = self._p.clock.now()
-        flight = InFlight(entry, state.id, self._p.clock.now(), partial)
-        state.in_flight[entry.hash] = flight
-        self.in_flight[entry.hash] = flight
-
-    def arrived(self, block_hash: bytes) -> InFlight | None:
-        """The block is here (or given up): it is no longer under way."""
-        flight = self.in_flight.pop(block_hash, None)
-        if flight is not None:
-            state = self._p.peers.get(flight.peer_id)
-            if state is not None:
-                state.in_flight.pop(block_hash, None)
-                state.stalling_since_ms = 0
-                state.downloading_since = self._p.clock.now()
-        return flight
-
-    def peer_gone(self, state: PeerState) -> None:
-        for block_hash in list(state.in_flight):
-            self.in_flight.pop(block_hash, None)
-        state.in_flight.clear()
-
-    def block_connected(self) -> None:
-        """Progress: the stall time limit, doubled at each stall, comes back slowly."""
-        self._stall_timeout_ms = max(STALL_TIMEOUT_MS, self._stall_timeout_ms * 85 // 100)
+        return self.can_fetch_from(state) and now >= state.no_blocks_until and now >= self._paused_until
 
     def schedule(self, state: PeerState) -> None:
         """Ask this peer for the next blocks it can give, within the window."""
-        if not self.can_fetch_from(state) or len(state.in_flight) >= MAX_BLOCKS_IN_FLIGHT:
+        if len(state.in_flight) >= MAX_BLOCKS_IN_FLIGHT or not self._may_ask(state):
             return
         if state.best_known is self._p.chain.tip_entry and state.unknown_best is None:
             return
@@ -279,7 +173,7 @@ class BlockSync:
             and self._p.chain.is_initial_block_download
         ):
             return
-        self._learn_unknown(state)
+        self._p.headers.learn_unknown(state)
         wanted, staller = self._next_blocks(state, MAX_BLOCKS_IN_FLIGHT - len(state.in_flight))
         self._ask(state, wanted)
         if not wanted and not state.in_flight and staller is not None:
@@ -287,20 +181,11 @@ class BlockSync:
             if slow is not None and not slow.stalling_since_ms:
                 slow.stalling_since_ms = self._p.clock.now_ms()
 
-    def _learn_unknown(self, state: PeerState) -> None:
-        if state.unknown_best is not None:
-            entry = self._p.chain.entry(state.unknown_best)
-            if entry is not None:
-                self.saw(state, entry)
-                state.unknown_best = None
-
     def _next_blocks(self, state: PeerState, count: int) -> tuple[list[BlockEntry], int | None]:
         """(blocks to ask for, the peer that holds the window back) (Core: FindNextBlocksToDownload)."""
         chain = self._p.chain
         best = state.best_known
-        if best is None or best.chain_work < chain.tip_entry.chain_work:
-            return [], None
-        if best.chain_work < chain.minimum_chain_work:
+        if best is None or best.chain_work < max(chain.tip_entry.chain_work, chain.minimum_chain_work):
             return [], None
         if state.common is None:
             state.common = chain.entry_at(min(best.height, chain.tip.height))
@@ -308,29 +193,27 @@ class BlockSync:
         state.common = last_common_ancestor(state.common, best)
         if state.common is best:
             return [], None
+        assert state.peer.version is not None
+        lowest = 0 if state.peer.version.services & _NETWORK else best.height - RECENT_BLOCKS + 2
         end = min(best.height, state.common.height + DOWNLOAD_WINDOW + 1)
         wanted: list[BlockEntry] = []
         waiting_for: int | None = None
         height = state.common.height
         while height < end and len(wanted) < count:
-            step = min(end - height, max(128, count))
-            top = best.ancestor(height + step)
-            path: list[BlockEntry] = []
-            for entry in top.walk_back():
-                if entry.height <= height:
-                    break
-                path.append(entry)
-            for entry in reversed(path):
-                if entry.is_failed:
+            top = best.ancestor(height + min(end - height, max(128, count)))
+            for entry in _path(top, height):
+                if entry.is_failed or entry.height < lowest:
                     return wanted, None
                 if entry.status & HAVE_DATA:
                     if entry.chain_tx and chain.is_active(entry):
                         state.common = entry
                     continue
-                flight = self.in_flight.get(entry.hash)
-                if flight is not None:
+                flights = self.in_flight.get(entry.hash)
+                if flights is not None:
                     if waiting_for is None:
-                        waiting_for = flight.peer_id
+                        waiting_for = next(iter(flights))
+                        if self._deserves_second(state, entry, flights):
+                            wanted.append(entry)
                     continue
                 if entry.height > state.common.height + DOWNLOAD_WINDOW:
                     staller = waiting_for if not wanted and waiting_for != state.id else None
@@ -341,6 +224,15 @@ class BlockSync:
             height = top.height
         return wanted, None
 
+    def _deserves_second(self, state: PeerState, entry: BlockEntry, flights: dict[int, InFlight]) -> bool:
+        """Near the tip one silent peer must not hold the next block back."""
+        if state.id in flights or len(flights) >= MAX_FLIGHTS_PER_BLOCK or not self.is_near_present():
+            return False
+        now = self._p.clock.now()
+        return entry.prev is self._p.chain.tip_entry and all(
+            now - flight.asked_at >= SECOND_ASK_S for flight in flights.values()
+        )
+
     def check_timeouts(self, state: PeerState) -> None:
         """Disconnect whoever holds the download up."""
         clock, peer = self._p.clock, state.peer
@@ -348,19 +240,20 @@ class BlockSync:
             peer.disconnect("stalling block download")
             self._stall_timeout_ms = min(2 * self._stall_timeout_ms, MAX_STALL_TIMEOUT_MS)
             return
-        now, spacing = clock.now(), self._p.chain.params.block_interval_s
         if state.in_flight:
             others = sum(1 for other in self._p.peers.values() if other.in_flight and other is not state)
-            limit = max(600, spacing) * (2 + others) // 2
-            if now - state.downloading_since > limit:
-                peer.disconnect("timeout downloading block")
-                return
-        if (
-            state.sync_started
-            and state.headers_deadline
-            and now > state.headers_deadline
-            and self._p.chain.best_header.time < now - RECENT_S
-            and state.best_known is None
-            and not state.may_misbehave
-        ):
-            peer.disconnect("timeout downloading headers")
+            limit = max(600, self._p.chain.params.block_interval_s) * (2 + others) // 2
+            if clock.now() - state.downloading_since > limit:
+                first = next(iter(state.in_flight.values())).entry
+                peer.disconnect(f"timeout downloading block {first.hash[::-1].hex()}")
+
+
+def _path(top: BlockEntry, above: int) -> list[BlockEntry]:
+    """The blocks above that height up to `top`, lowest first."""
+    path: list[BlockEntry] = []
+    for entry in top.walk_back():
+        if entry.height <= above:
+            break
+        path.append(entry)
+    path.reverse()
+    return path

@@ -1,5 +1,6 @@
 """Version 1 transport: message start, command, length, checksum, payload. Bytes in, messages out."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,17 +51,22 @@ def _command(field: bytes) -> str | None:
     return name.decode("ascii")
 
 
+def _ignore(text: str) -> None:
+    pass
+
+
 class Deframer:
     """Cuts the stream into messages. Feeding the same bytes in any split gives the same messages.
 
     A message whose checksum or command field is wrong is dropped and counted (Core does so too); a wrong
-    message start or a payload above the limit raises FramingError.
+    message start or a payload above the limit raises FramingError. `log` gets Core's sentence about either.
     """
 
-    __slots__ = ("_buffer", "_message_start", "dropped")
+    __slots__ = ("_buffer", "_log", "_message_start", "dropped")
 
-    def __init__(self, message_start: bytes) -> None:
+    def __init__(self, message_start: bytes, log: Callable[[str], None] = _ignore) -> None:
         self._message_start = message_start
+        self._log = log
         self._buffer = bytearray()
         self.dropped = 0
 
@@ -69,29 +75,45 @@ class Deframer:
         """Bytes of a message that has not ended yet."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that `data` completes. Raises FramingError; what came before it is then lost."""
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that `data` completes, one by one. Raises FramingError behind those that came before it."""
         buffer = self._buffer
         buffer += data
-        messages: list[Message] = []
         pos = 0
-        while len(buffer) - pos >= 4:
-            if buffer[pos : pos + 4] != self._message_start:
-                raise FramingError("invalid message start")
-            if len(buffer) - pos < HEADER_SIZE:
-                break
-            length = int.from_bytes(buffer[pos + 16 : pos + 20], "little")
-            if length > MAX_PAYLOAD:
-                raise FramingError(f"oversized message: {length} bytes")
-            end = pos + HEADER_SIZE + length
-            if len(buffer) < end:
-                break
-            payload = bytes(buffer[pos + HEADER_SIZE : end])
-            command = _command(bytes(buffer[pos + 4 : pos + 16]))
-            if command is None or buffer[pos + 20 : pos + 24] != sha256d(payload)[:4]:
-                self.dropped += 1
-            else:
-                messages.append(Message(command, payload))
-            pos = end
-        del buffer[:pos]
-        return messages
+        try:
+            while len(buffer) - pos >= 4:
+                if buffer[pos : pos + 4] != self._message_start:
+                    raise FramingError(
+                        f"Header error: Wrong MessageStart {bytes(buffer[pos : pos + 4]).hex()} received"
+                    )
+                if len(buffer) - pos < HEADER_SIZE:
+                    break
+                length = int.from_bytes(buffer[pos + 16 : pos + 20], "little")
+                command = _command(bytes(buffer[pos + 4 : pos + 16]))
+                if length > MAX_PAYLOAD:
+                    raise FramingError(f"Header error: Size too large ({command or '?'}, {length} bytes)")
+                end = pos + HEADER_SIZE + length
+                if len(buffer) < end:
+                    break
+                message = self._checked(command, bytes(buffer[pos + 20 : end]))
+                pos = end
+                if message is not None:
+                    yield message
+        finally:
+            del buffer[:pos]
+
+    def _checked(self, command: str | None, body: bytes) -> Message | None:
+        """The message, when its checksum (the body's first four bytes) and its name are good."""
+        checksum, payload = body[:4], body[4:]
+        expected = sha256d(payload)[:4]
+        if checksum != expected:
+            self._log(
+                f"Header error: Wrong checksum ({command or '?'}, {len(payload)} bytes), "
+                f"expected {expected.hex()} was {checksum.hex()}"
+            )
+        elif command is None:
+            self._log(f"Header error: Invalid message type ({len(payload)} bytes)")
+        else:
+            return Message(command, payload)
+        self.dropped += 1
+        return None

@@ -7,11 +7,13 @@ header tree (REDOWNLOAD). After Core's HeadersSyncState.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Final
 
 from gldnode.chain.entry import BlockEntry
+from gldnode.consensus.pow import block_work, permits_bits
+from gldnode.params import ChainParams
 from gldnode.primitives.block import BlockHeader
 from gldnode.primitives.hashes import BlockHash
 
@@ -20,10 +22,6 @@ __all__ = ["LowWorkSync", "SyncFailed"]
 COMMIT_EVERY: Final = 600
 LOOKAHEAD: Final = 14_441
 """Headers held back in REDOWNLOAD, so that enough bits have been compared before the first is kept."""
-
-
-WorkOf = Callable[[BlockHeader], int]
-"""Proof of work of one header."""
 
 
 class SyncFailed(Exception):
@@ -39,17 +37,34 @@ class _Phase(Enum):
 class LowWorkSync:
     """One peer's header download from `start` on. Proof of work of each header is checked by the caller."""
 
-    def __init__(self, start: BlockEntry, minimum_work: int, salt: bytes, max_headers: int) -> None:
+    def __init__(
+        self,
+        params: ChainParams,
+        start: BlockEntry,
+        minimum_work: int,
+        salt: bytes,
+        max_headers: int,
+        *,
+        commit_every: int = COMMIT_EVERY,
+        lookahead: int = LOOKAHEAD,
+    ) -> None:
+        """`max_headers`: more than these could not have been mined since `start`."""
         self.start = start
+        self._params = params
         self._minimum_work = minimum_work
         self._salt = salt
         self._max_headers = max_headers
+        self._commit_every = commit_every
+        self._offset = int.from_bytes(salt[:4], "little") % commit_every  # the peer must not know which ones count
+        self._lookahead = lookahead
         self._phase = _Phase.PRESYNC
-        self._bits: list[bool] = []
+        self._bits = bytearray()
         self._rewind()
 
     def _rewind(self) -> None:
         self._last_hash = self.start.hash
+        self._last_bits = self.start.bits
+        self._last_time = self.start.time
         self._height = self.start.height
         self._work = self.start.chain_work
         self._held: list[BlockHeader] = []
@@ -65,16 +80,24 @@ class LowWorkSync:
         return self._height if self._phase is _Phase.PRESYNC else -1
 
     @property
+    def presync_time(self) -> int:
+        """Time of the last header seen, Unix seconds."""
+        return self._last_time
+
+    @property
     def locator_head(self) -> BlockHash:
         """The hash from which to ask for more."""
         return self._last_hash
 
-    def _bit(self, header: BlockHeader) -> bool:
-        return bool(hashlib.sha256(self._salt + header.hash).digest()[0] & 1)
+    @property
+    def memory_bytes(self) -> int:
+        """What the bits and the held headers take, roughly."""
+        return len(self._bits) + 200 * len(self._held)
 
-    def feed(
-        self, headers: Sequence[BlockHeader], work_of: WorkOf, *, is_full: bool
-    ) -> tuple[Sequence[BlockHeader], bool]:
+    def _bit(self, header: BlockHeader) -> int:
+        return hashlib.sha256(self._salt + header.hash).digest()[0] & 1
+
+    def feed(self, headers: Sequence[BlockHeader], *, is_full: bool) -> tuple[Sequence[BlockHeader], bool]:
         """(headers to keep, whether to ask for more). Raises SyncFailed.
 
         `headers` connect with each other; `is_full` says that the peer has more behind them.
@@ -82,20 +105,31 @@ class LowWorkSync:
         if headers and headers[0].prev_hash != self._last_hash:
             raise SyncFailed("headers do not continue the low-work chain")
         if self._phase is _Phase.PRESYNC:
-            return self._presync(headers, work_of, is_full)
-        return self._redownload(headers, work_of, is_full)
+            return self._presync(headers, is_full)
+        return self._redownload(headers, is_full)
 
-    def _presync(
-        self, headers: Sequence[BlockHeader], work_of: WorkOf, is_full: bool
-    ) -> tuple[Sequence[BlockHeader], bool]:
+    def _step(self, header: BlockHeader) -> None:
+        """Move to the next header."""
+        if not permits_bits(
+            self._params,
+            prev_height=self._height,
+            prev_time=self._last_time,
+            prev_bits=self._last_bits,
+            time=header.time,
+            bits=header.bits,
+        ):
+            raise SyncFailed(f"invalid difficulty transition at height {self._height + 1}")
+        self._height += 1
+        self._work += block_work(header.bits)
+        self._last_hash, self._last_bits, self._last_time = header.hash, header.bits, header.time
+
+    def _presync(self, headers: Sequence[BlockHeader], is_full: bool) -> tuple[Sequence[BlockHeader], bool]:
         for header in headers:
-            self._height += 1
+            self._step(header)
             if self._height - self.start.height > self._max_headers:
                 raise SyncFailed("more headers than could have been mined in the time")
-            if self._height % COMMIT_EVERY == 0:
+            if self._height % self._commit_every == self._offset:
                 self._bits.append(self._bit(header))
-            self._work += work_of(header)
-            self._last_hash = header.hash
         if self._work >= self._minimum_work:
             self._phase = _Phase.REDOWNLOAD
             self._rewind()
@@ -105,17 +139,14 @@ class LowWorkSync:
             return (), False
         return (), True
 
-    def _redownload(
-        self, headers: Sequence[BlockHeader], work_of: WorkOf, is_full: bool
-    ) -> tuple[Sequence[BlockHeader], bool]:
+    def _redownload(self, headers: Sequence[BlockHeader], is_full: bool) -> tuple[Sequence[BlockHeader], bool]:
         for header in headers:
-            self._height += 1
-            if self._height % COMMIT_EVERY == 0 and self._work < self._minimum_work:
+            enough = self._work >= self._minimum_work
+            self._step(header)
+            if self._height % self._commit_every == self._offset and not enough:
                 if self._compared >= len(self._bits) or self._bits[self._compared] != self._bit(header):
                     raise SyncFailed("the peer sent other headers the second time")
                 self._compared += 1
-            self._work += work_of(header)
-            self._last_hash = header.hash
             self._held.append(header)
         if self._work >= self._minimum_work:
             self._phase = _Phase.DONE  # what follows goes the ordinary way
@@ -123,7 +154,7 @@ class LowWorkSync:
             return keep, is_full
         if not is_full:
             raise SyncFailed("the peer's chain ends earlier the second time")
-        ready = len(self._held) - LOOKAHEAD
+        ready = len(self._held) - self._lookahead
         if ready <= 0:
             return (), True
         keep, self._held = self._held[:ready], self._held[ready:]

@@ -96,6 +96,17 @@ class NetAddress:
                 return True
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is this machine's loopback (Core: IsLocal)."""
+        match self.network:
+            case Network.IPV4:
+                return self.raw[0] in {0, 127}
+            case Network.IPV6:
+                return self.raw == bytes(15) + b"\x01"
+            case _:
+                return False
+
+    @property
     def group(self) -> bytes:
         """Addresses of one group are likely one operator's: IPv4 /16, IPv6 /32, 4 bits of a Tor or I2P key."""
         prefix = bytes((self.network,))

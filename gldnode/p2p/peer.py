@@ -5,6 +5,7 @@ pings and byte counts. What the messages mean for chain and mempool is `processi
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, Flag, StrEnum, auto
 from typing import Final
@@ -14,7 +15,7 @@ from gldnode.errors import DecodeError
 from gldnode.p2p.framing import Deframer, FramingError, Message, encode_frame
 from gldnode.p2p.messages import Ping, Services, Version
 from gldnode.p2p.netaddress import NetAddress
-from gldnode.p2p.v2transport import MAX_GARBAGE, V1_PREFIX_SIZE, V2Transport, looks_like_v1
+from gldnode.p2p.v2transport import MAX_GARBAGE, SHORT_ID_COMMANDS, V1_PREFIX_SIZE, V2Transport, looks_like_v1
 
 __all__ = ["ConnectionType", "LocalNode", "Peer", "Permission"]
 
@@ -24,7 +25,14 @@ BIP31_PROTOCOL: Final = 60000
 WTXID_RELAY_PROTOCOL: Final = 70016
 PING_INTERVAL_S: Final = 120
 TIMEOUT_S: Final = 20 * 60
+SHORT_IDS_PROTOCOL: Final = 70014
+FEE_FILTER_PROTOCOL: Final = 70013
+SEND_HEADERS_PROTOCOL: Final = 70012
+DEFAULT_SEND_BUFFER: Final = 1_000_000
 _MESSAGE_OVERHEAD: Final = 24
+_UNNUMBERED: Final = ("version", "verack", "sendaddrv2", "sendheaders", "wtxidrelay", "sendtxrcncl", "getaddr")
+_COMMANDS: Final = frozenset((*SHORT_ID_COMMANDS, *_UNNUMBERED))
+"""Counted by name; any other as `*other*`, so that invented names take no memory."""
 
 
 class ConnectionType(StrEnum):
@@ -51,6 +59,12 @@ class Permission(Flag):
     ADDR = auto()
 
 
+_WITHOUT_TXS: Final = frozenset((ConnectionType.BLOCK_RELAY_ONLY, ConnectionType.FEELER))
+_NEEDS_SERVICES: Final = frozenset(
+    (ConnectionType.OUTBOUND_FULL_RELAY, ConnectionType.BLOCK_RELAY_ONLY, ConnectionType.ADDR_FETCH)
+)
+
+
 class _Wire(Enum):
     UNDECIDED = auto()
     V1 = auto()
@@ -59,7 +73,7 @@ class _Wire(Enum):
 
 @dataclass(slots=True)
 class LocalNode:
-    """What this node says of itself to every peer."""
+    """What this node says of itself to every peer, and how it treats them all."""
 
     message_start: bytes
     services: Services
@@ -70,6 +84,11 @@ class LocalNode:
     handshake_timeout_s: int = 60
     height: int = 0
     """Of the active chain, kept up to date: peers choose by it."""
+    near_tip: bool = False
+    """Whether a peer without old blocks is good enough (Core: ApproximateBestBlockDepth below 144)."""
+    send_buffer: int = DEFAULT_SEND_BUFFER
+    """`-maxsendbuffer`: a peer that has not read this many bytes is not served until it has."""
+    log: Callable[[str], None] = lambda text: None
     nonces: set[bytes] = field(default_factory=set)
     """Of the connections we dialled: one coming back in a `version` is our own."""
 
@@ -126,7 +145,7 @@ class Peer:
         """Bytes that were taken and that the socket has not sent yet; the socket's owner keeps it."""
         self._waiting: list[tuple[str, bytes]] = []
         self._nonce = local.entropy.bytes(8)
-        self._deframer = Deframer(local.message_start)
+        self._deframer = Deframer(local.message_start, lambda text: local.log(f"{text}, peer={peer_id}"))
         self._prefix = b""
         self._v2: V2Transport | None = None
         self._wire = _Wire.UNDECIDED
@@ -154,12 +173,12 @@ class Peer:
     @property
     def relays_txs(self) -> bool:
         """Whether the other side wants transactions and this kind of connection carries them."""
-        return (
-            self.local.relay_txs
-            and self.version is not None
-            and self.version.relay
-            and self.kind not in {ConnectionType.BLOCK_RELAY_ONLY, ConnectionType.FEELER}
-        )
+        return self.version is not None and self.version.relay and self.kind not in _WITHOUT_TXS
+
+    @property
+    def protocol(self) -> int:
+        """What both sides speak; 0 before their `version`."""
+        return min(PROTOCOL_VERSION, self.version.protocol) if self.version is not None else 0
 
     @property
     def transport_name(self) -> str:
@@ -191,6 +210,11 @@ class Peer:
     def output_size(self) -> int:
         """Bytes that wait to be sent."""
         return self._out_size + self.socket_backlog
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether it reads so slowly that its next request must wait."""
+        return self.output_size >= self.local.send_buffer
 
     @property
     def has_output(self) -> bool:
@@ -228,10 +252,7 @@ class Peer:
         local = self.local
         receiver = Services.NONE.to_bytes(8, "little") + self.address.to_v1()
         sender = int(local.services).to_bytes(8, "little") + bytes(18)
-        relay = local.relay_txs and self.kind not in {
-            ConnectionType.BLOCK_RELAY_ONLY,
-            ConnectionType.FEELER,
-        }
+        relay = local.relay_txs and self.kind not in _WITHOUT_TXS
         version = Version(
             PROTOCOL_VERSION,
             int(local.services),
@@ -247,52 +268,53 @@ class Peer:
 
     # -- bytes in --
 
-    def feed(self, data: bytes, now: int, now_ms: int) -> list[Message]:
-        """Messages for `processing` that `data` completes; the handshake is answered here.
+    def feed(self, data: bytes, now: int) -> Iterator[Message]:
+        """The messages that `data` completes; give each to `take` before asking for the next.
 
         Whatever is wrong with the stream ends the connection: see `disconnect_reason`.
         """
         self.bytes_received += len(data)
         self.last_receive = now
         try:
-            messages = self._decode(data, now)
+            for message in self._decode(data, now):
+                name = message.command if message.command in _COMMANDS else "*other*"
+                self.received_per_message[name] += len(message.payload) + _MESSAGE_OVERHEAD
+                yield message
+                if self.disconnect_reason is not None:
+                    return
         except FramingError as error:
             self.disconnect(str(error))
-            return []
-        passed: list[Message] = []
-        for message in messages:
-            if self.disconnect_reason is not None:
-                break
-            self.received_per_message[message.command] += len(message.payload) + _MESSAGE_OVERHEAD
-            try:
-                if not self._handle(message, now, now_ms):
-                    passed.append(message)
-            except DecodeError as error:
-                if message.command == "version":
-                    self.disconnect(f"version message does not parse: {error}")
-        return passed
 
-    def _decode(self, data: bytes, now: int) -> list[Message]:
+    def _decode(self, data: bytes, now: int) -> Iterator[Message]:
         if self._wire is _Wire.UNDECIDED:
             self._prefix += data
             v1 = self.local.message_start + b"version\0\0\0\0\0"
             if self._prefix[:V1_PREFIX_SIZE] == v1[: len(self._prefix)]:
                 if len(self._prefix) < V1_PREFIX_SIZE:
-                    return []
+                    return
                 assert looks_like_v1(self.local.message_start, self._prefix)
                 self._wire = _Wire.V1
             else:
                 self._start_v2(initiating=False)
             data, self._prefix = self._prefix, b""
         if self._v2 is None:
-            return self._deframer.feed(data)
-        messages = self._v2.feed(data)
+            yield from self._deframer.feed(data)
+            return
+        try:
+            for message in self._v2.feed(data):
+                self._flush_handshake(now)
+                yield message
+        finally:
+            self._flush_handshake(now)
+
+    def _flush_handshake(self, now: int) -> None:
+        """Send what the encrypted handshake answers, and what has waited for its keys."""
+        assert self._v2 is not None
         self._write(self._v2.pending())
         if self._waiting and self._v2.can_send:
             waiting, self._waiting = self._waiting, []
             for command, payload in waiting:
                 self.send(command, payload, now)
-        return messages
 
     def _start_v2(self, *, initiating: bool) -> None:
         entropy = self.local.entropy
@@ -308,20 +330,32 @@ class Peer:
 
     # -- handshake and keep-alive --
 
-    def _handle(self, message: Message, now: int, now_ms: int) -> bool:
-        """Whether the message was this connection's own business (or comes at the wrong time)."""
+    def take(self, message: Message, now: int, now_ms: int) -> bool:
+        """Whether the message was this connection's own business (or came at the wrong time)."""
+        try:
+            return self._take(message, now, now_ms)
+        except DecodeError as error:
+            if message.command == "version":
+                self.disconnect(f"version message does not parse: {error}")
+            return True
+
+    def _take(self, message: Message, now: int, now_ms: int) -> bool:
         match message.command:
             case "version":
                 self._on_version(message.payload, now)
+            case _ if self.version is None:
+                self.local.log(
+                    f'non-version message before version handshake. Message "{message.command}" '
+                    f"from peer={self.id}"
+                )
             case "verack":
-                if self.version is not None:
-                    self.is_established = True
+                self.is_established = True
             case "wtxidrelay" | "sendaddrv2" | "sendtxrcncl":
                 self._on_feature(message.command)
             case _ if not self.is_established:
-                pass  # Core ignores what comes before the handshake's end
+                self.local.log(f'Unsupported message "{message.command}" prior to verack from peer={self.id}')
             case "ping":
-                if self.version is not None and self.version.protocol > BIP31_PROTOCOL:
+                if self.protocol > BIP31_PROTOCOL:
                     self.send("pong", Ping.decode(message.payload).encode(), now)
             case "pong":
                 self._on_pong(message.payload, now_ms)
@@ -330,8 +364,9 @@ class Peer:
         return True
 
     def _on_feature(self, command: str) -> None:
-        if self.version is None:
-            return
+        assert self.version is not None
+        if command == "sendtxrcncl":
+            return  # we do not offer it, so it means nothing
         if self.is_established:
             self.disconnect(f"{command} received after verack")
         elif command == "wtxidrelay":
@@ -341,20 +376,20 @@ class Peer:
 
     def _on_version(self, payload: bytes, now: int) -> None:
         if self.version is not None:
-            return  # redundant, Core only logs it
+            self.local.log(f"redundant version message from peer={self.id}")
+            return
         version = Version.decode(payload)
         if self.is_inbound and version.nonce in self.local.nonces:
             self.disconnect("connected to self")
             return
+        if self.kind in _NEEDS_SERVICES and not self._offers_enough(version.services):
+            expected = int(Services.WITNESS | Services.NETWORK)
+            self.disconnect(
+                f"does not offer the expected services ({version.services:08x} offered, {expected:08x} expected)"
+            )
+            return
         if version.protocol < MIN_PEER_PROTOCOL:
             self.disconnect(f"using obsolete version {version.protocol}")
-            return
-        wanted = Services.WITNESS | Services.NETWORK
-        if self.kind in {ConnectionType.OUTBOUND_FULL_RELAY, ConnectionType.BLOCK_RELAY_ONLY} and not (
-            version.services & Services.WITNESS
-            and version.services & (Services.NETWORK | Services.NETWORK_LIMITED)
-        ):
-            self.disconnect(f"does not offer the expected services ({version.services:08x} offered, {wanted:08x})")
             return
         self.version = version
         self.time_offset = version.time - now
@@ -362,8 +397,13 @@ class Peer:
             self._send_version(now)
         if version.protocol >= WTXID_RELAY_PROTOCOL:
             self.send("wtxidrelay", b"", now)
-        self.send("sendaddrv2", b"", now)
+            self.send("sendaddrv2", b"", now)
         self.send("verack", b"", now)
+
+    def _offers_enough(self, services: int) -> bool:
+        """Core: HasAllDesirableServiceFlags."""
+        blocks = Services.NETWORK | (Services.NETWORK_LIMITED if self.local.near_tip else Services.NONE)
+        return bool(services & Services.WITNESS and services & blocks)
 
     def _on_pong(self, payload: bytes, now_ms: int) -> None:
         if self.ping_sent_at_ms is None or len(payload) < 8:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gldnode.p2p.manager import Dialer
+from gldnode.p2p.options import Dialer
 
 __all__ = ["ProxyError", "socks5_dialer"]
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from gldnode.chain.entry import BlockEntry
 from gldnode.p2p.bounded import RecentSet
 from gldnode.p2p.compact import PartialBlock
+from gldnode.p2p.framing import Message
 from gldnode.p2p.headersync import LowWorkSync
 from gldnode.p2p.messages import InvItem, TimedAddress
 from gldnode.p2p.peer import ConnectionType, Peer, Permission
 
-__all__ = ["InFlight", "PeerState"]
+__all__ = ["ChainSync", "InFlight", "PeerState"]
 
 
 @dataclass(slots=True)
@@ -25,10 +26,24 @@ class InFlight:
 
 
 @dataclass(slots=True)
+class ChainSync:
+    """How long an outbound peer may stay on a chain with less work than ours (Core: ChainSyncTimeoutState)."""
+
+    deadline: int = 0
+    """0: it is not behind."""
+    work_entry: BlockEntry | None = None
+    """Our tip when the time began."""
+    asked: bool = False
+    """It has had its last chance, a getheaders."""
+
+
+@dataclass(slots=True)
 class PeerState:
     """Chain and relay state of one peer."""
 
     peer: Peer
+    inbox: deque[Message] = field(default_factory=deque)
+    """Messages that wait until it has read our answers to those before."""
     # what it has
     best_known: BlockEntry | None = None
     """The header with most work that the peer has shown to have."""
@@ -44,10 +59,21 @@ class PeerState:
     headers_asked_at: int = 0
     headers_deadline: int = 0
     prefers_headers: bool = False
+    sendheaders_sent: bool = False
+    chain_sync: ChainSync = field(default_factory=lambda: ChainSync())
+    is_protected: bool = False
+    """Kept whatever its chain: one of the few outbound peers that had a good one early on."""
+    last_announcement_at: int = 0
+    """When it last told us of a block with more work than our tip's, Unix seconds."""
+    last_block_at: int = 0
+    """When it last gave us a new block."""
+    last_tx_at: int = 0
     # blocks
     in_flight: dict[bytes, InFlight] = field(default_factory=dict)
     downloading_since: int = 0
     stalling_since_ms: int = 0
+    no_blocks_until: int = 0
+    """It did not have a block that it had announced: others are asked meanwhile."""
     announce: list[BlockEntry] = field(default_factory=list)
     hash_continue: bytes | None = None
     # compact blocks
@@ -60,6 +86,8 @@ class PeerState:
     """Wtxids to announce, in order of arrival."""
     next_inv_ms: int = 0
     last_inv_sequence: int = 0
+    send_mempool: bool = False
+    """It has asked for all we have."""
     fee_filter: int = 0
     fee_filter_sent: int = -1
     next_fee_filter: int = 0
@@ -72,6 +100,7 @@ class PeerState:
     addresses_processed: int = 0
     addresses_rate_limited: int = 0
     getaddr_answered: bool = False
+    getaddr_asked: bool = False
     relays_addresses: bool = False
     next_address_ms: int = 0
     next_own_address: int = 0
@@ -81,11 +110,8 @@ class PeerState:
         return self.peer.id
 
     @property
-    def may_misbehave(self) -> bool:
-        """Whether it is kept whatever it does."""
-        return bool(self.peer.permissions & Permission.NOBAN) or self.peer.kind is ConnectionType.MANUAL
-
-    @property
     def is_preferred(self) -> bool:
         """Blocks and transactions are asked of it first: we chose it, or the operator trusts it."""
+        if self.peer.kind in {ConnectionType.FEELER, ConnectionType.ADDR_FETCH}:
+            return False
         return not self.peer.is_inbound or bool(self.peer.permissions & Permission.NOBAN)

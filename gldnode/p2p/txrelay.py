@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Final
 
 from gldnode.errors import DecodeError, Reject
-from gldnode.mempool.results import MissingInputs
+from gldnode.mempool.results import FeeReject, MissingInputs
 from gldnode.p2p.bounded import RecentSet
 from gldnode.p2p.messages import FeeFilter, Inventory, InvItem, InvType
-from gldnode.p2p.peer import ConnectionType, Permission
+from gldnode.p2p.peer import FEE_FILTER_PROTOCOL, ConnectionType, Permission
 from gldnode.p2p.state import PeerState
 from gldnode.p2p.txrequest import TxRequests
 from gldnode.primitives.block import Block
@@ -24,6 +24,10 @@ INBOUND_INTERVAL_MS: Final = 5_000
 MAX_INV_PER_ROUND: Final = 1_000
 INV_PER_SECOND: Final = 14
 MAX_QUEUE: Final = 50_000
+MAX_INV: Final = 50_000
+REBROADCAST_S: Final = 10 * 60
+REBROADCAST_SPREAD_S: Final = 5 * 60
+MAX_FEE_FILTER_CHANGE_DELAY_S: Final = 5 * 60
 FEE_FILTER_INTERVAL_S: Final = 600
 _TX_TYPES: Final = frozenset((InvType.TX, InvType.WITNESS_TX, InvType.WTX))
 
@@ -33,19 +37,18 @@ class TxRelay:
 
     def __init__(self, processing: "Processing") -> None:
         self._p = processing
-        self.requests = TxRequests()
+        self.requests = TxRequests(processing.entropy.bytes(16))
         self.recent_rejects: RecentSet[bytes] = RecentSet(60_000)
         """Wtxids refused since the last block: not asked for again."""
         self._recent_confirmed: RecentSet[bytes] = RecentSet(24_000)
         self._next_inbound_ms = 0
+        self._next_rebroadcast = 0
         self._orphans = processing.orphans
 
     # -- in --
 
     def announced(self, state: PeerState, item: InvItem) -> None:
         """An `inv` of a transaction."""
-        if not self._wants_txs(state):
-            return
         is_wtxid = item.type == InvType.WTX
         if is_wtxid != state.peer.wtxid_relay:
             return  # BIP 339: only the agreed kind
@@ -60,11 +63,12 @@ class TxRelay:
             preferred=state.is_preferred,
             delay_txid=some_wtxid,
             now_ms=self._p.clock.now_ms(),
+            unlimited=bool(state.peer.permissions & Permission.RELAY),
         )
 
-    def _wants_txs(self, state: PeerState) -> bool:
-        """Whether transactions may come over this connection."""
-        if state.peer.kind is ConnectionType.BLOCK_RELAY_ONLY:
+    def wants_from(self, state: PeerState) -> bool:
+        """Whether transactions may come over this connection (Core: not RejectIncomingTxs)."""
+        if state.peer.kind in {ConnectionType.BLOCK_RELAY_ONLY, ConnectionType.FEELER}:
             return False
         allowed = bool(state.peer.permissions & Permission.RELAY)
         return self._p.relay_txs or allowed
@@ -79,8 +83,8 @@ class TxRelay:
 
     def on_tx(self, state: PeerState, payload: bytes) -> None:
         """A `tx` message."""
-        if not self._wants_txs(state):
-            state.peer.disconnect("transaction sent in violation of protocol")
+        if not self.wants_from(state):
+            state.peer.disconnect("transaction sent in violation of protocol, disconnecting")
             return
         if self._p.chain.is_initial_block_download:
             return
@@ -93,10 +97,20 @@ class TxRelay:
         self.requests.refused(tx.txid, state.id)
         self.requests.refused(tx.wtxid, state.id)
         if self.has(tx.wtxid, is_wtxid=True):
-            if state.peer.permissions & Permission.FORCERELAY and self._p.mempool.get(tx.txid):
-                self.queue_for_all(tx)
+            self._force_relay(state, tx)
             return
         self.offer(tx, state)
+
+    def _force_relay(self, state: PeerState, tx: Tx) -> None:
+        """A trusted peer sends again what we have: it wants it announced again."""
+        if not state.peer.permissions & Permission.FORCERELAY:
+            return
+        display = tx.txid[::-1].hex()
+        if self._p.mempool.get(tx.txid) is None:
+            self._p.log(f"Not relaying non-mempool transaction {display} from forcerelay peer={state.id}")
+            return
+        self._p.log(f"Force relaying tx {display} from peer={state.id}")
+        self.queue_for_all(tx)
 
     def offer(self, tx: Tx, state: PeerState | None) -> None:
         """Try a transaction; take orphans that waited for it too."""
@@ -108,17 +122,43 @@ class TxRelay:
             except MissingInputs as missing:
                 self._keep_orphan(candidate, source, missing)
                 continue
+            except FeeReject as error:
+                if not self._accept_with_child(candidate, source):
+                    self._refuse(candidate, source, error)
+                continue
             except Reject as error:
                 self._refuse(candidate, source, error)
                 continue
-            self.requests.forget(candidate.txid, candidate.wtxid)
-            self._p.log(
-                f"AcceptToMemoryPool: peer={source.id if source else -1}: accepted "
-                f"{candidate.txid[::-1].hex()} (wtxid={candidate.wtxid[::-1].hex()})"
-            )
-            for child in self._orphans.children_of(candidate):
+            work += self._accepted(candidate, source)
+
+    def _accepted(self, tx: Tx, source: PeerState | None) -> list[tuple[Tx, PeerState | None]]:
+        """Note it; the orphans that waited for it, to be tried next."""
+        self.requests.forget(tx.txid, tx.wtxid)
+        if source is not None:
+            source.last_tx_at = self._p.clock.now()
+        self._p.log(
+            f"AcceptToMemoryPool: peer={source.id if source else -1}: accepted "
+            f"{tx.txid[::-1].hex()} (wtxid={tx.wtxid[::-1].hex()})"
+        )
+        children = self._orphans.children_of(tx)
+        for child in children:
+            self._orphans.remove(child.wtxid)
+        return [(child, source) for child in children]
+
+    def _accept_with_child(self, parent: Tx, source: PeerState | None) -> bool:
+        """A parent that pays too little, with an orphan of the same peer's that pays for both."""
+        if source is None:
+            return False
+        for child in self._orphans.children_from_peer(parent, source.id):
+            result = self._p.mempool.submit_package([parent, child])
+            if all(self._p.mempool.get(tx.txid) is not None for tx in (parent, child)):
                 self._orphans.remove(child.wtxid)
-                work.append((child, source))
+                self._p.log(f"package evaluation for parent {parent.txid[::-1].hex()}: {result.message}")
+                for tx in (parent, child):
+                    for orphan, _ in self._accepted(tx, source):
+                        self.offer(orphan, source)
+                return True
+        return False
 
     def _keep_orphan(self, tx: Tx, state: PeerState | None, missing: MissingInputs) -> None:
         if state is None or any(parent in self.recent_rejects for parent in missing.parents):
@@ -136,7 +176,9 @@ class TxRelay:
 
     def _refuse(self, tx: Tx, state: PeerState | None, error: Reject) -> None:
         self._orphans.remove(tx.wtxid)
-        if error.reason not in {"txn-already-in-mempool", "txn-already-known"}:
+        if error.reason not in {"txn-already-in-mempool", "txn-already-known"} and not isinstance(
+            error, FeeReject
+        ):
             # A witness may have been cut off by whoever sent it: only the wtxid is known to be bad.
             self.recent_rejects.add(tx.wtxid)
         self.requests.forget(tx.wtxid)
@@ -167,6 +209,21 @@ class TxRelay:
 
     # -- out --
 
+    def tick(self) -> None:
+        """Time passes: unanswered requests, and our own transactions that no peer has asked for yet."""
+        self.requests.advance(self._p.clock.now_ms())
+        now = self._p.clock.now()
+        if now < self._next_rebroadcast:
+            return
+        first = not self._next_rebroadcast
+        self._next_rebroadcast = now + REBROADCAST_S + self._p.entropy.below(REBROADCAST_SPREAD_S)
+        if first:
+            return
+        for txid in self._p.mempool.unbroadcast():
+            entry = self._p.mempool.get(txid)
+            if entry is not None:
+                self.queue_for_all(entry.tx)
+
     def queue_for_all(self, tx: Tx) -> None:
         """Announce a transaction of the mempool to everyone, each after its delay."""
         for state in self._p.peers.values():
@@ -178,11 +235,13 @@ class TxRelay:
     def announce(self, state: PeerState) -> None:
         """Send the `inv`s that are due, and ask for what is due."""
         now_ms = self._p.clock.now_ms()
-        if state.peer.relays_txs and now_ms >= state.next_inv_ms:
-            self._set_next_inv(state, now_ms)
-            self._send_invs(state)
-        elif state.tx_queue and state.peer.permissions & Permission.NOBAN:
-            self._send_invs(state)
+        is_trusted = bool(state.peer.permissions & Permission.NOBAN)
+        if state.peer.relays_txs and (now_ms >= state.next_inv_ms or is_trusted):
+            if now_ms >= state.next_inv_ms:
+                self._set_next_inv(state, now_ms)
+            if state.send_mempool:
+                self._send_mempool(state)
+            self._send_invs(state, unlimited=is_trusted)
         wanted = list(self.requests.due(state.id, now_ms))
         if wanted:
             items = [
@@ -200,10 +259,26 @@ class TxRelay:
         else:
             state.next_inv_ms = now_ms + self._p.exponential_ms(OUTBOUND_INTERVAL_MS)
 
-    def _send_invs(self, state: PeerState) -> None:
+    def _send_mempool(self, state: PeerState) -> None:
+        """All that the peer would take (BIP 35)."""
+        state.send_mempool = False
+        items = []
+        for entry in self._p.mempool.entries():
+            if entry.fee * 1000 < state.fee_filter * entry.vsize:
+                continue
+            name = entry.tx.wtxid if state.peer.wtxid_relay else entry.tx.txid
+            state.tx_queue.pop(entry.tx.wtxid, None)
+            state.known_txs.add(name)
+            items.append(InvItem(InvType.WTX if state.peer.wtxid_relay else InvType.TX, name))
+        for at in range(0, len(items), MAX_INV):
+            self._p.send_inv(state, items[at : at + MAX_INV])
+
+    def _send_invs(self, state: PeerState, *, unlimited: bool) -> None:
         """Parents before children, the better feerate first, at most what trickle allows."""
         mempool = self._p.mempool
         state.last_inv_sequence = mempool.sequence
+        if not state.tx_queue:
+            return
         entries = [entry for wtxid in state.tx_queue if (entry := mempool.get_by_wtxid(Wtxid(wtxid))) is not None]
         entries.sort(key=lambda entry: (entry.ancestor_count, -entry.fee / entry.vsize))
         budget = min(MAX_INV_PER_ROUND, INV_PER_SECOND * INBOUND_INTERVAL_MS // 1000 + len(entries) // 5)
@@ -214,34 +289,46 @@ class TxRelay:
             name = entry.tx.wtxid if state.peer.wtxid_relay else entry.tx.txid
             if name in state.known_txs or entry.fee * 1000 < state.fee_filter * entry.vsize:
                 continue
-            if len(items) >= budget:
+            if len(items) >= budget and not unlimited:
                 state.tx_queue[entry.tx.wtxid] = None
                 continue
             state.known_txs.add(name)
             items.append(InvItem(kind, name))
         for at in range(0, len(items), 1000):
-            self._p.send(state, "inv", Inventory(items[at : at + 1000]).encode())
+            self._p.send_inv(state, items[at : at + 1000])
 
     def send_fee_filter(self, state: PeerState) -> None:
         """Tell the peer what is not worth announcing to us; rounded, so that it does not fingerprint us."""
-        if not state.peer.relays_txs or state.peer.permissions & Permission.FORCERELAY:
+        if (
+            not self.wants_from(state)
+            or state.peer.permissions & Permission.FORCERELAY
+            or state.peer.protocol < FEE_FILTER_PROTOCOL
+        ):
             return
         now = self._p.clock.now()
         downloading = self._p.chain.is_initial_block_download
         nothing = int(self._p.chain.params.max_money)
-        leaving = not downloading and state.fee_filter_sent == nothing
-        if now < state.next_fee_filter and not leaving:
+        if now < state.next_fee_filter and (downloading or state.fee_filter_sent != nothing):
+            self._hasten_fee_filter(state, now)
             return
-        state.next_fee_filter = now + FEE_FILTER_INTERVAL_S + self._p.entropy.below(FEE_FILTER_INTERVAL_S)
+        state.next_fee_filter = now + self._p.exponential_ms(FEE_FILTER_INTERVAL_S * 1000) // 1000
         if downloading:
             feerate = nothing
         else:
-            feerate = self._p.mempool.min_feerate_per_kvb()
-            step = max(1, feerate // 10)
-            feerate = feerate // step * step
+            step = max(1, self._p.mempool.min_feerate_per_kvb() // 10)
+            feerate = self._p.mempool.min_feerate_per_kvb() // step * step
         if feerate != state.fee_filter_sent:
             state.fee_filter_sent = feerate
             self._p.send(state, "feefilter", FeeFilter(feerate).encode())
+
+    def _hasten_fee_filter(self, state: PeerState, now: int) -> None:
+        """A large change is told within five minutes."""
+        sent = state.fee_filter_sent
+        if sent < 0 or now + MAX_FEE_FILTER_CHANGE_DELAY_S >= state.next_fee_filter:
+            return
+        present = self._p.mempool.min_feerate_per_kvb()
+        if present * 4 < sent * 3 or present * 3 > sent * 4:
+            state.next_fee_filter = now + self._p.entropy.below(MAX_FEE_FILTER_CHANGE_DELAY_S)
 
     def find(self, state: PeerState, item: InvItem) -> Tx | None:
         """A transaction that a peer asks for, if it may know that we have it."""
@@ -250,6 +337,6 @@ class TxRelay:
             mempool.get_by_wtxid(Wtxid(item.hash)) if item.type == InvType.WTX else mempool.get(Txid(item.hash))
         )
         if entry is None:
-            return None
+            return self._p.announcer.recent_tx(item.hash)
         allowed = entry.sequence <= state.last_inv_sequence or state.peer.permissions & Permission.NOBAN
         return entry.tx if allowed else None

@@ -5,6 +5,7 @@ and the packet stream. Randomness comes in as arguments.
 """
 
 import hmac
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Final
 
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from gldnode.crypto import secp256k1
 from gldnode.p2p.framing import MAX_PAYLOAD, FramingError, Message
 
-__all__ = ["MAX_GARBAGE", "V2Cipher", "V2Transport", "looks_like_v1"]
+__all__ = ["MAX_GARBAGE", "SHORT_ID_COMMANDS", "V2Cipher", "V2Transport", "looks_like_v1"]
 
 ELLSWIFT_SIZE: Final = 64
 MAX_GARBAGE: Final = 4095
@@ -27,8 +28,9 @@ TAG_SIZE: Final = 16
 HEADER_SIZE: Final = 1
 IGNORE_BIT: Final = 0x80
 V1_PREFIX_SIZE: Final = 16
+_V1_COMMAND: Final = b"version\0\0\0\0\0"
 
-_SHORT_IDS: Final = (
+SHORT_ID_COMMANDS: Final = (
     "",
     "addr",
     "block",
@@ -59,12 +61,12 @@ _SHORT_IDS: Final = (
     "cfcheckpt",
     "addrv2",
 )
-_ID_OF: Final = {command: index for index, command in enumerate(_SHORT_IDS) if command}
+_ID_OF: Final = {command: index for index, command in enumerate(SHORT_ID_COMMANDS) if command}
 
 
 def looks_like_v1(message_start: bytes, first: bytes) -> bool:
     """Whether a connection that begins with these 16 bytes speaks version 1."""
-    return first[:V1_PREFIX_SIZE] == message_start + b"version\0\0\0\0\0"
+    return first[:V1_PREFIX_SIZE] == message_start + _V1_COMMAND
 
 
 def _hkdf_expand(prk: bytes, info: bytes) -> bytes:
@@ -232,16 +234,19 @@ class V2Transport:
         """Whether messages may be sent: after the key of the other side has arrived."""
         return self._cipher is not None
 
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that `data` completes. Raises FramingError: the connection must end."""
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that `data` completes, one by one.
+
+        Raises FramingError behind those that came before the fault: the connection must end.
+        """
         self._buffer += data
         messages: list[Message] = []
         while self._advance(messages):
-            pass
-        return messages
+            yield from messages
+            messages.clear()
 
     def _advance(self, messages: list[Message]) -> bool:
-        """One step, False when it needs more bytes."""
+        """One step, False when it needs more bytes. A step gives one message at most."""
         match self._state:
             case _State.KEY:
                 return self._take_key()
@@ -251,6 +256,10 @@ class V2Transport:
                 return self._take_packet(messages)
 
     def _take_key(self) -> bool:
+        if not self._initiating and self._buffer[4:V1_PREFIX_SIZE] == _V1_COMMAND:
+            raise FramingError(
+                f"V2 transport error: V1 peer with wrong MessageStart {bytes(self._buffer[:4]).hex()}"
+            )
         if len(self._buffer) < ELLSWIFT_SIZE:
             return False
         theirs = bytes(self._buffer[:ELLSWIFT_SIZE])
@@ -302,15 +311,15 @@ class V2Transport:
 
 
 def _decode_contents(contents: bytes) -> Message | None:
-    """The message in a packet; None for an unknown short id, which Core skips too."""
+    """The message in a packet; None for an unknown short id and a bad name, which Core skips too."""
     if not contents:
-        raise FramingError("V2 transport error: empty packet")
+        return None
     if contents[0]:
-        if contents[0] >= len(_SHORT_IDS):
+        if contents[0] >= len(SHORT_ID_COMMANDS):
             return None
-        return Message(_SHORT_IDS[contents[0]], contents[1:])
+        return Message(SHORT_ID_COMMANDS[contents[0]], contents[1:])
     name = contents[1:13]
     text = name.rstrip(b"\0")
     if len(name) < 12 or not all(0x20 <= byte <= 0x7E for byte in text):
-        raise FramingError("V2 transport error: invalid message type")
+        return None
     return Message(text.decode("ascii"), contents[13:])

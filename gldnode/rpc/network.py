@@ -6,7 +6,7 @@ from typing import Any, Final
 from gldnode.errors import DecodeError
 from gldnode.networking import Networking
 from gldnode.p2p.bans import Ban, parse_subnet
-from gldnode.p2p.manager import P2POptions, PeerManager
+from gldnode.p2p.manager import PeerManager
 from gldnode.p2p.messages import Services, TimedAddress
 from gldnode.p2p.netaddress import NetAddress, Network, parse_host
 from gldnode.p2p.peer import PROTOCOL_VERSION, ConnectionType, Peer, Permission
@@ -119,8 +119,8 @@ def _peer_info(networking: Networking, peer: Peer, state: PeerState | None, now_
         "inv_to_send": len(state.tx_queue) if state else 0,
         "lastsend": peer.last_send,
         "lastrecv": peer.last_receive,
-        "last_transaction": networking.manager.last_useful(peer.id)[1],
-        "last_block": networking.manager.last_useful(peer.id)[0],
+        "last_transaction": state.last_tx_at if state else 0,
+        "last_block": state.last_block_at if state else 0,
         "bytessent": peer.bytes_sent,
         "bytesrecv": peer.bytes_received,
         "conntime": peer.connected_at,
@@ -170,10 +170,10 @@ async def getnettotals(ctx: RpcContext) -> dict[str, Any]:
         "uploadtarget": {
             "timeframe": 86_400,
             "target": manager.options.max_upload_bytes,
-            "target_reached": manager.upload_target_reached,
-            "serve_historical_blocks": not manager.upload_target_reached,
-            "bytes_left_in_cycle": manager.upload_bytes_left,
-            "time_left_in_cycle": manager.upload_seconds_left,
+            "target_reached": manager.upload.is_reached,
+            "serve_historical_blocks": manager.upload.serves_history,
+            "bytes_left_in_cycle": manager.upload.bytes_left,
+            "time_left_in_cycle": manager.upload.seconds_left,
         },
     }
 
@@ -193,7 +193,6 @@ async def getnetworkinfo(ctx: RpcContext) -> dict[str, Any]:
     }
     services = int(networking.local.services) if networking else 0
     inbound, outbound = networking.manager.connection_count if networking else (0, 0)
-    options = networking.manager.options if networking else None
     offsets = sorted(peer.time_offset for peer in networking.manager.peers()) if networking else []
     info |= {
         "localservices": f"{services:016x}",
@@ -204,12 +203,12 @@ async def getnetworkinfo(ctx: RpcContext) -> dict[str, Any]:
         "connections": inbound + outbound,
         "connections_in": inbound,
         "connections_out": outbound,
-        "networks": [_network_state(name, options) for name in _NETWORK_NAMES],
+        "networks": [_network_state(name, networking) for name in _NETWORK_NAMES],
         "relayfee": amount(ctx.node.pool.options.min_relay_feerate),
         "incrementalfee": amount(ctx.node.pool.options.incremental_relay_feerate),
         "localaddresses": [
-            {"address": address.host, "port": address.port, "score": 1}
-            for address in (networking.manager.local_addresses if networking else ())
+            {"address": address.host, "port": address.port, "score": score}
+            for address, score in (networking.manager.local_addresses.rows() if networking else ())
         ],
         "warnings": networking.manager.warnings() if networking else [],
     }
@@ -221,17 +220,15 @@ def _own_version() -> int:
     return major * 10_000 + minor * 100 + patch
 
 
-def _network_state(name: str, options: P2POptions | None) -> dict[str, Any]:
-    chosen = {network.rpc_name for network in options.only_networks} if options else set()
-    proxied = {network.rpc_name for network in options.proxies} if options else set()
-    reachable = name in {"ipv4", "ipv6"} or name in proxied
-    proxy = options.proxy_name if options is not None and name in proxied else ""
-    limited = bool(chosen) and name not in chosen
+def _network_state(name: str, networking: Networking | None) -> dict[str, Any]:
+    kinds = [kind for kind in Network if kind.rpc_name == name and kind is not Network.TORV2]
+    reachable = networking is not None and any(networking.manager.outbound.can_reach(kind) for kind in kinds)
+    names = networking.manager.options.proxy_names if networking is not None else {}
     return {
         "name": name,
-        "limited": limited or not reachable,
-        "reachable": reachable and not limited,
-        "proxy": proxy,
+        "limited": not reachable,
+        "reachable": reachable,
+        "proxy": next((names[kind] for kind in kinds if kind in names), ""),
         "proxy_randomize_credentials": False,
     }
 
@@ -257,13 +254,13 @@ async def addnode(ctx: RpcContext, node: str, command: str, v2transport: bool | 
         )
     _check_target(manager, node)
     if command == "onetry":
-        await manager.try_once(node, use_v2=v2transport)
+        await manager.outbound.dial_name(node, ConnectionType.MANUAL, use_v2=v2transport is not False)
     elif command == "add":
-        if node in manager.added_nodes:
+        if node in manager.outbound.added_nodes:
             raise RpcError(RpcCode.CLIENT_NODE_ALREADY_ADDED, "Error: Node already added")
-        manager.added_nodes.append(node)
-    elif node in manager.added_nodes:
-        manager.added_nodes.remove(node)
+        manager.outbound.added_nodes.append(node)
+    elif node in manager.outbound.added_nodes:
+        manager.outbound.added_nodes.remove(node)
     else:
         raise RpcError(
             RpcCode.CLIENT_NODE_NOT_ADDED,
@@ -273,7 +270,7 @@ async def addnode(ctx: RpcContext, node: str, command: str, v2transport: bool | 
 
 def _check_target(manager: PeerManager, node: str) -> None:
     try:
-        host, port = manager.split_target(node)
+        host, port = manager.outbound.split_target(node)
         parse_host(host, port)
     except (ValueError, DecodeError):
         raise RpcError(RpcCode.CLIENT_INVALID_IP_OR_SUBNET, f"Error: Invalid node address: {node[:80]}") from None
@@ -312,11 +309,11 @@ async def disconnectnode(ctx: RpcContext, address: str | None, nodeid: int | Non
 )
 async def getaddednodeinfo(ctx: RpcContext, node: str | None) -> list[dict[str, Any]]:
     manager = _manager(ctx)
-    if node is not None and node not in manager.added_nodes:
+    if node is not None and node not in manager.outbound.added_nodes:
         raise RpcError(RpcCode.CLIENT_NODE_NOT_ADDED, "Error: Node has not been added.")
     peers = {peer.address_name: peer for peer in manager.peers()}
     rows = []
-    for added in manager.added_nodes if node is None else [node]:
+    for added in manager.outbound.added_nodes if node is None else [node]:
         peer = peers.get(added)
         rows.append(
             {
@@ -506,7 +503,10 @@ async def addconnection(ctx: RpcContext, address: str, connection_type: str, v2t
             'Only "outbound-full-relay", "block-relay-only", "addr-fetch" or "feeler" are accepted.',
         )
     _check_target(manager, address)
-    if not await manager.try_once(address, ConnectionType(connection_type), use_v2=v2transport):
+    kind = ConnectionType(connection_type)
+    if not manager.outbound.has_room(kind) or not await manager.outbound.dial_name(
+        address, kind, use_v2=v2transport
+    ):
         raise RpcError(
             RpcCode.CLIENT_NODE_CAPACITY_REACHED, "Error: Already at capacity for specified connection type."
         )

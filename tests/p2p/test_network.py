@@ -71,10 +71,10 @@ def test_one_silent_peer_does_not_hold_a_transaction_back() -> None:
     net.run(10)
     tx = a.pay()
     assert tx is not None
-    serve = b.processing.serve
-    b.processing.serve = lambda state: state.serve.clear()  # type: ignore[method-assign]
+    serve = b.processing.serving.serve
+    b.processing.serving.serve = lambda state: state.serve.clear()  # type: ignore[method-assign]
     assert net.run_until(lambda: tx.txid in c.pool, 200)
-    b.processing.serve = serve  # type: ignore[method-assign]
+    b.processing.serving.serve = serve  # type: ignore[method-assign]
 
 
 def wander(seed: int) -> None:

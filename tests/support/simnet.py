@@ -145,7 +145,7 @@ class SimNode:
         """What the real node does after each piece of validation work."""
         self.pool.finish_reorg()
         self.local.height = self.chain.tip.height
-        self.processing.flush_announcements()
+        self.processing.announcer.flush()
         self.network.collect(self)
 
 

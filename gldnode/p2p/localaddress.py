@@ -1,0 +1,76 @@
+"""Under which addresses others may reach us: given by the operator, found on the interfaces, made by Tor."""
+
+import socket
+from dataclasses import dataclass
+from enum import IntEnum
+
+from gldnode.p2p.netaddress import NetAddress, Network, parse_host
+
+__all__ = ["AddressOrigin", "LocalAddresses", "interface_addresses"]
+
+
+class AddressOrigin(IntEnum):
+    """How sure we are of an address; the surest is told first."""
+
+    INTERFACE = 1
+    BIND = 2
+    MANUAL = 4
+
+
+@dataclass(slots=True)
+class _Local:
+    address: NetAddress
+    score: int
+
+
+class LocalAddresses:
+    """Our own addresses with their scores (`getnetworkinfo.localaddresses`)."""
+
+    def __init__(self) -> None:
+        self._all: dict[tuple[Network, bytes], _Local] = {}
+
+    def add(self, address: NetAddress, origin: AddressOrigin) -> bool:
+        """Whether it is one that others can reach."""
+        if not address.is_routable and origin is not AddressOrigin.MANUAL:
+            return False
+        key = (address.network, address.raw)
+        there = self._all.get(key)
+        if there is None or there.score < origin:
+            self._all[key] = _Local(address, int(origin))
+        else:
+            there.score += 1
+        return True
+
+    def remove(self, address: NetAddress) -> None:
+        self._all.pop((address.network, address.raw), None)
+
+    def is_ours(self, address: NetAddress) -> bool:
+        there = self._all.get((address.network, address.raw))
+        return there is not None and there.address.port == address.port
+
+    def rows(self) -> list[tuple[NetAddress, int]]:
+        return [(local.address, local.score) for local in list(self._all.values())]
+
+    def best_for(self, other: NetAddress) -> NetAddress | None:
+        """The one to tell `other`: of its own network where there is one. A Tor address is told to Tor only."""
+        candidates = [local for local in list(self._all.values()) if _may_tell(local.address, other)]
+        same = [local for local in candidates if local.address.network is other.network]
+        best = max(same or candidates, key=lambda local: local.score, default=None)
+        return None if best is None else best.address
+
+
+def _may_tell(ours: NetAddress, other: NetAddress) -> bool:
+    private = {Network.TORV3, Network.I2P}
+    if ours.network in private or other.network in private:
+        return ours.network is other.network
+    return True
+
+
+def interface_addresses(port: int) -> list[NetAddress]:
+    """Public addresses of this machine's own name (`-discover`)."""
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), port, type=socket.SOCK_STREAM)
+    except OSError:
+        return []
+    addresses = {parse_host(str(row[4][0]), port) for row in found}
+    return [address for address in addresses if address is not None and address.is_routable]
