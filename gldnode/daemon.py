@@ -239,7 +239,7 @@ class Daemon:
     async def _start_networking(self) -> None:
         self._stage("Starting network threads…")
         try:
-            networking = await Networking.start(self.node, self.config)
+            networking = await Networking.start(self.node, self.config, self.services.get(BlockFilterIndex))
         except OSError as error:
             raise StartupError(
                 f"Unable to bind to the peer-to-peer port on this computer: {error.strerror or error}. "
