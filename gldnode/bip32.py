@@ -1,19 +1,26 @@
-"""Extended keys (BIP 32) and mnemonics (BIP 39), over embit with the checks that it leaves out."""
+"""Extended keys (BIP 32), and mnemonics (BIP 39) over embit."""
 
 import hashlib
+import hmac
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from embit import bip39
-from embit.base import EmbitError
-from embit.bip32 import HDKey
 
-from gldnode.crypto.secp256k1 import is_valid_pubkey, is_valid_seckey
+from gldnode.crypto.secp256k1 import (
+    InvalidKey,
+    is_valid_pubkey,
+    is_valid_seckey,
+    pubkey_of,
+    pubkey_tweak_add,
+    seckey_tweak_add,
+)
 from gldnode.errors import DecodeError
 from gldnode.params import ChainParams
 from gldnode.primitives.base58 import decode_base58check, encode_base58check
+from gldnode.primitives.hashes import hash160
 
 __all__ = [
     "HARDENED",
@@ -26,27 +33,39 @@ __all__ = [
 ]
 
 HARDENED: Final = 0x80000000
-_EMBIT_XPUB = bytes.fromhex("0488b21e")
-_EMBIT_XPRV = bytes.fromhex("0488ade4")
 _INDEX = re.compile(r"([0-9]{1,10})(['h]?)")
 
 
 class ExtendedKey:
     """A key of a BIP 32 tree, private or public, without a network: the text form takes its version bytes."""
 
-    __slots__ = ("_key", "_pubkey")
+    __slots__ = ("_chain_code", "_depth", "_fingerprint", "_number", "_parent", "_pubkey", "_secret")
 
-    def __init__(self, key: Any) -> None:
-        self._key = key
-        self._pubkey: bytes = key.sec()
+    def __init__(
+        self,
+        pubkey: bytes,
+        secret: bytes | None,
+        chain_code: bytes,
+        depth: int = 0,
+        parent: bytes = bytes(4),
+        number: int = 0,
+    ) -> None:
+        """`parent` is the parent's fingerprint, `number` the key's place among its children."""
+        self._pubkey = pubkey
+        self._secret = secret
+        self._chain_code = chain_code
+        self._depth = depth
+        self._parent = parent
+        self._number = number
+        self._fingerprint = b""
 
     @classmethod
     def from_seed(cls, seed: bytes) -> "ExtendedKey":
         """The master key. Raises DecodeError for the one seed in 2^127 that has none."""
-        try:
-            return cls(HDKey.from_seed(seed, version=_EMBIT_XPRV))
-        except (EmbitError, ValueError):
-            raise DecodeError("seed has no master key") from None
+        digest = hmac.digest(b"Bitcoin seed", seed, "sha512")
+        if not is_valid_seckey(digest[:32]):
+            raise DecodeError("seed has no master key")
+        return cls(pubkey_of(digest[:32]), digest[:32], digest[32:])
 
     @classmethod
     def parse(cls, text: str, params: ChainParams) -> "ExtendedKey":
@@ -61,18 +80,21 @@ class ExtendedKey:
     @classmethod
     def from_payload(cls, payload: bytes, *, private: bool) -> "ExtendedKey":
         """From the 74 bytes behind the version. Raises DecodeError."""
-        depth, parent, number, key = payload[0], payload[1:5], payload[5:9], payload[41:]
+        depth, parent, number = payload[0], payload[1:5], payload[5:9]
+        chain_code, key = payload[9:41], payload[41:]
         if depth == 0 and (any(parent) or any(number)):
             raise DecodeError("master key with a parent or an index")
         if private and (key[0] != 0 or not is_valid_seckey(key[1:])):
             raise DecodeError("extended private key without a private key")
         if not private and (key[0] not in (2, 3) or not is_valid_pubkey(key)):
             raise DecodeError("extended public key without a public key")
-        return cls(HDKey.parse((_EMBIT_XPRV if private else _EMBIT_XPUB) + payload))
+        secret = key[1:] if private else None
+        pubkey = pubkey_of(secret) if secret is not None else key
+        return cls(pubkey, secret, chain_code, depth, parent, int.from_bytes(number, "big"))
 
     @property
     def is_private(self) -> bool:
-        return bool(self._key.is_private)
+        return self._secret is not None
 
     @property
     def pubkey(self) -> bytes:
@@ -82,19 +104,32 @@ class ExtendedKey:
     @property
     def secret(self) -> bytes:
         """The 32-byte private key; only of a private one."""
-        return bytes(self._key.secret)
+        assert self._secret is not None, "a public key has no secret"
+        return self._secret
 
     @property
     def fingerprint(self) -> bytes:
         """First four bytes of the identifier."""
-        return bytes(self._key.my_fingerprint)
+        if not self._fingerprint:
+            self._fingerprint = hash160(self._pubkey)[:4]
+        return self._fingerprint
 
     def child(self, index: int) -> "ExtendedKey":
         """Raises DecodeError for a hardened child of a public key and for the one in 2^127 that does not exist."""
+        is_hardened = bool(index & HARDENED)
+        if not 0 <= index < 1 << 32 or self._depth == 255 or (is_hardened and self._secret is None):
+            raise DecodeError(f"cannot derive child {index}")
+        head = b"\x00" + self.secret if is_hardened else self._pubkey
+        digest = hmac.digest(self._chain_code, head + index.to_bytes(4, "big"), "sha512")
         try:
-            return ExtendedKey(self._key.child(index))
-        except (EmbitError, ValueError):
+            if self._secret is None:
+                secret, pubkey = None, pubkey_tweak_add(self._pubkey, digest[:32])
+            else:
+                secret = seckey_tweak_add(self._secret, digest[:32])
+                pubkey = pubkey_of(secret)
+        except InvalidKey:
             raise DecodeError(f"cannot derive child {index}") from None
+        return ExtendedKey(pubkey, secret, digest[32:], self._depth + 1, self.fingerprint, index)
 
     def derive(self, path: Iterable[int]) -> "ExtendedKey":
         key = self
@@ -103,11 +138,14 @@ class ExtendedKey:
         return key
 
     def to_public(self) -> "ExtendedKey":
-        return ExtendedKey(self._key.to_public(version=_EMBIT_XPUB)) if self.is_private else self
+        if self._secret is None:
+            return self
+        return ExtendedKey(self._pubkey, None, self._chain_code, self._depth, self._parent, self._number)
 
     def payload(self) -> bytes:
         """The 74 bytes that `from_payload` takes."""
-        return bytes(self._key.serialize())[4:]
+        key = self._pubkey if self._secret is None else b"\x00" + self._secret
+        return bytes((self._depth,)) + self._parent + self._number.to_bytes(4, "big") + self._chain_code + key
 
     def to_text(self, params: ChainParams) -> str:
         """xpub or xprv with this network's version bytes."""
