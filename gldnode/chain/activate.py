@@ -16,7 +16,9 @@ from gldnode.chain.coins import CoinsCache
 from gldnode.chain.entry import BlockEntry, last_common_ancestor
 from gldnode.chain.index import BlockIndex
 from gldnode.chain.options import DiskSpaceLow
+from gldnode.chain.progress import Interrupted, Progress
 from gldnode.chain.scriptcache import ScriptCache
+from gldnode.chain.space import DiskSpace
 from gldnode.chain.undo import encode_undo, parse_undo
 from gldnode.consensus.check_block import check_block
 from gldnode.consensus.connect import BlockDelta, BlockRules, connect_block, disconnect_block
@@ -24,7 +26,7 @@ from gldnode.consensus.deployments import script_flags
 from gldnode.errors import DecodeError, Reject
 from gldnode.events import BlockConnected, BlockDisconnected, ChainStep
 from gldnode.params import ChainParams
-from gldnode.primitives.block import Block, parse_block
+from gldnode.primitives.block import Block
 from gldnode.primitives.coin import BlockUndo
 
 __all__ = ["Activator"]
@@ -48,10 +50,12 @@ class Activator:
         needs_scripts: Callable[[BlockEntry], bool],
         commit: Callable[[BlockEntry], None],
         connected: Callable[[], None],
+        is_stopping: Callable[[], bool],
+        space: DiskSpace,
         pool: Executor | None = None,
     ) -> None:
         """`needs_scripts` knows -assumevalid; `commit` makes all durable with that tip; `connected` runs after
-        each new tip."""
+        each new tip and may raise Interrupted; when `is_stopping` no further block is connected."""
         self.params = params
         self.index = index
         self.store = store
@@ -66,6 +70,8 @@ class Activator:
         self._needs_scripts = needs_scripts
         self._commit = commit
         self._connected = connected
+        self._is_stopping = is_stopping
+        self._space = space
         self._pool = pool
         self._recent: OrderedDict[bytes, Block] = OrderedDict()
         self._recent_bytes = 0
@@ -97,7 +103,7 @@ class Activator:
 
         Raises BlockFileDamaged, StorageError, DiskSpaceLow.
         """
-        while True:
+        while not self._is_stopping():
             target = self._best_target()
             tip = self.active.tip_entry
             if target is None or target is tip:
@@ -139,6 +145,8 @@ class Activator:
         while self.active.tip_entry is not target:
             height = self.active.height
             for entry in _path(self.active.tip_entry, target.ancestor(min(height + _PATH_CHUNK, target.height))):
+                if self._is_stopping():
+                    return
                 block = self.body(entry)
                 try:
                     delta = self._connect(entry, block)
@@ -197,11 +205,11 @@ class Activator:
         for entry in left:
             self._tell_disconnected(entry)
 
-    def roll_to(self, target: BlockEntry, *, trust_scripts: bool) -> None:
+    def roll_to(self, target: BlockEntry, progress: Progress, *, trust_scripts: bool) -> None:
         """At start: bring the coins to the tip that followers have seen. Tells no one.
 
         With `trust_scripts` blocks that were connected before are not verified again. Stops before one that fails
-        now.
+        now. Raises Interrupted.
         """
         fork = last_common_ancestor(self.active.tip_entry, target)
         self.between = True
@@ -220,9 +228,17 @@ class Activator:
                     return
                 self.active.set_tip(entry)
                 if self.coins.is_full:
-                    self.store.sync()
-                    self.index.commit(target.hash)  # still the tip that followers have seen
-                    self.coins.flush(entry.hash)
+                    self._flush_on_the_way(entry, target)
+                try:
+                    progress("Rolling the coins forward", entry.height, target.height)
+                except Interrupted:
+                    self._flush_on_the_way(entry, target)
+                    raise
+
+    def _flush_on_the_way(self, reached: BlockEntry, target: BlockEntry) -> None:
+        self.store.sync()
+        self.index.commit(target.hash)  # still the tip that followers have seen
+        self.coins.flush(reached.hash)
 
     # -- one block --
 
@@ -256,7 +272,7 @@ class Activator:
             try:
                 entry.undo_pos = self.store.write_undo(entry.file, encode_undo(delta.undo), entry.prev_hash)
             except OSError as error:
-                raise DiskSpaceLow(f"undo data could not be stored: {error}") from error
+                raise self._space.refused("undo data", error) from error
             entry.status |= flags.HAVE_UNDO
             self.index.touch(entry)
         if not entry.is_valid_to(flags.VALID_SCRIPTS):
@@ -301,10 +317,7 @@ class Activator:
 
 def read_body(store: BlockFiles, entry: BlockEntry) -> Block:
     """The stored block. Raises BlockFileDamaged, StorageError."""
-    try:
-        block = parse_block(store.read_block(entry.file, entry.data_pos))
-    except DecodeError as error:
-        raise BlockFileDamaged(f"{entry!r}: {error}") from None
+    block = store.read_parsed(entry.file, entry.data_pos)
     if block.hash != entry.hash:
         raise BlockFileDamaged(f"{entry!r}: another block is stored in its place")
     return block

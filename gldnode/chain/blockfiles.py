@@ -191,6 +191,7 @@ class DiskFiles:
 
 
 _BLOCK_NAME: Final = re.compile(r"blk([0-9]{5,})\.dat")
+_UNDO_NAME: Final = re.compile(r"rev[0-9]{5,}\.dat")
 
 
 class BlockFiles:
@@ -228,6 +229,13 @@ class BlockFiles:
     def read_block(self, file: int, pos: int) -> bytes:
         """Raises BlockFileDamaged where there is no block at the position, StorageError."""
         return self._read(_blk(file), pos, self._size_at(_blk(file), pos))
+
+    def read_parsed(self, file: int, pos: int) -> Block:
+        """Raises BlockFileDamaged, StorageError."""
+        try:
+            return parse_block(self.read_block(file, pos))
+        except DecodeError as error:
+            raise BlockFileDamaged(f"{_blk(file)} at {pos}: {error}") from None
 
     def read_undo(self, file: int, pos: int, prev_hash: bytes) -> bytes:
         """Raises BlockFileDamaged where the checksum does not fit, StorageError."""
@@ -277,9 +285,25 @@ class BlockFiles:
     def total_size(self) -> int:
         return sum(self.file_size(file) for file in self.numbers())
 
+    def block_file_size(self, file: int) -> int:
+        return self._files.size(_blk(file))
+
     def delete(self, file: int) -> None:
         self._files.delete(_blk(file))
         self._files.delete(_rev(file))
+
+    def delete_undo(self) -> None:
+        """Delete all undo data, for it is about to be written anew."""
+        for name in self._files.names():
+            if _UNDO_NAME.fullmatch(name):
+                self._files.delete(name)
+
+    def delete_behind_gap(self) -> None:
+        """Delete the block files whose numbers do not follow on from 0 (Core: CleanupBlockRevFiles)."""
+        for expected, number in enumerate(self.numbers()):
+            if number != expected:
+                self.delete(number)
+        self._current = max(self.numbers(), default=0)
 
     def sync(self) -> None:
         """Make everything written durable. Raises StorageError."""

@@ -5,7 +5,6 @@ before the coins that are as of it (`flush`). So a crash loses at most the last 
 rolls the coins forward from blocks that are stored already.
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import chain
@@ -15,30 +14,26 @@ from typing import Final
 from gldnode.chain import entry as flags
 from gldnode.chain.activate import Activator
 from gldnode.chain.active import ActiveChain
+from gldnode.chain.assumed import Assumptions
 from gldnode.chain.blockfiles import BlockFiles, DiskFiles, Files, MemoryFiles
 from gldnode.chain.coins import CoinsCache
 from gldnode.chain.entry import BlockEntry
-from gldnode.chain.index import BlockIndex, IndexDamaged, wipe
+from gldnode.chain.index import BlockIndex, IndexDamaged
 from gldnode.chain.layout import (
-    BEST_BLOCK_KEY,
     CHAINSTATE_SCHEMA,
-    COIN_PREFIX,
-    ENTRY_PREFIX,
     INDEX_SCHEMA,
-    PRUNED_KEY,
-    REINDEX_KEY,
-    TIP_KEY,
 )
 from gldnode.chain.options import (
     AcceptResult,
     AcceptStatus,
     BlockUnavailable,
     ChainOptions,
-    DiskSpaceLow,
 )
-from gldnode.chain.prune import prune_files
+from gldnode.chain.progress import Interrupted, Progress, no_progress
+from gldnode.chain.prune import MIN_BLOCKS_TO_KEEP, Pruner
 from gldnode.chain.reader import ChainReader
-from gldnode.chain.reindex import scan_block_files
+from gldnode.chain.reindex import reindex, wipe_for_rebuild
+from gldnode.chain.space import DiskSpace
 from gldnode.chain.utxostats import CoinStats, HashKind, coin_stats
 from gldnode.chain.verify import verify_chain
 from gldnode.clock import Clock
@@ -51,14 +46,13 @@ from gldnode.consensus.check_block import (
 from gldnode.consensus.connect import BlockDelta, connect_block
 from gldnode.consensus.deployments import with_activation_heights
 from gldnode.consensus.pow import block_work
-from gldnode.errors import Reject, RejectKind
+from gldnode.errors import NodeError, Reject, RejectKind
 from gldnode.events import ChainStep, Tip
 from gldnode.params import ChainParams
 from gldnode.primitives.block import Block, BlockHeader
 from gldnode.primitives.coin import Coin
-from gldnode.primitives.hashes import ZERO_HASH
 from gldnode.primitives.tx import OutPoint
-from storage.kv import KV, WriteBatch
+from storage.kv import KV
 from storage.leveldb import LevelKV
 from storage.memory import MemoryKV
 from storage.schema import ensure_schema
@@ -67,15 +61,11 @@ __all__ = ["Chainstate", "StepListener"]
 
 StepListener = Callable[[ChainStep], None]
 
-MIN_BLOCKS_TO_KEEP: Final = 288
 _MIB: Final = 1 << 20
 _COMMIT_BLOCKS: Final = 256
 _COMMIT_BYTES: Final = 32 * _MIB
 _COMMIT_SECONDS: Final = 1.0
 _FLUSH_SECONDS: Final = 3_600.0
-_DISK_CHECK_SECONDS: Final = 1.0
-_ASSUMED_AGE_S: Final = 60 * 60 * 24 * 7 * 2
-"""Blocks younger than two weeks of work are verified whatever `-assumevalid` says."""
 
 
 class Chainstate(ChainReader):
@@ -90,73 +80,99 @@ class Chainstate(ChainReader):
         options: ChainOptions,
         clock: Clock,
         folder: Path | None = None,
+        progress: Progress = no_progress,
     ) -> None:
         """Over given storage, rolled forward to its best tip; `open` is the usual way.
 
-        Raises NodeError, StorageError.
+        Raises NodeError (Interrupted where `progress` does), StorageError.
         """
         self.params = params = with_activation_heights(params, options.test_activation_heights)
         self.options = options
         self.clock = clock
         self.stop_requested = False
-        """`-stopatheight` has been reached."""
+        """`-stopatheight` has been reached: no further block is connected."""
+        self._interrupted = False
         self.prune_floor: Callable[[], int] = lambda: 1 << 31
         """The lowest height whose block a follower still needs; set by the node."""
-        self._folder = folder
-        self._minimum_work = (
-            params.minimum_chain_work if options.minimum_chain_work is None else options.minimum_chain_work
-        )
-        assumed = params.assume_valid if options.assume_valid is None else options.assume_valid
-        self._assumed = None if assumed == ZERO_HASH else assumed
+        self.durable_height = 0
+        """Followers are shown the active chain up to here."""
         self._ibd_over = False
         self._uncommitted_blocks = 0
         self._uncommitted_bytes = 0
-        self._pruned_at = 0  # the block file that was begun when `-prune` last looked
-        now = clock.monotonic()
-        self._committed_at = self._flushed_at = now
-        self._disk_checked_at = now - _DISK_CHECK_SECONDS
+        self._committed_at = self._flushed_at = clock.monotonic()
+        self._progress = progress
+        self._index_kv = index_kv
         ensure_schema(index_kv, INDEX_SCHEMA)
         ensure_schema(coins_kv, CHAINSTATE_SCHEMA)
-        reindex = options.reindex or index_kv.get(REINDEX_KEY) is not None
-        _wipe_for_rebuild(index_kv, coins_kv, index=reindex, coins=reindex or options.reindex_chainstate)
+        reindexing = wipe_for_rebuild(
+            index_kv,
+            coins_kv,
+            reindex=options.reindex,
+            reindex_chainstate=options.reindex_chainstate,
+            progress=progress,
+        )
         self._pool: Executor | None = (
             ThreadPoolExecutor(options.script_threads, "scripts") if options.script_threads > 1 else None
         )
-        self._index = BlockIndex(params, index_kv)
+        self._index = BlockIndex(params, index_kv, progress)
+        self._assumptions = Assumptions(params, options, self._index)
         self._store = BlockFiles(files, params.message_start, options.max_block_file_bytes)
+        self._space = DiskSpace(folder, options.min_disk_free_mib)
         self._coins = CoinsCache(coins_kv, options.dbcache_mib * _MIB)
         self._active = ActiveChain(self._index.genesis)
+        self._pruner = Pruner(
+            self._index,
+            self._store,
+            self._active,
+            flush=self.flush,
+            floor=lambda: self.prune_floor(),
+            target_mib=options.prune_mib,
+        )
         self._activator = Activator(
             params,
             self._index,
             self._store,
             self._coins,
             self._active,
-            needs_scripts=self._needs_scripts,
+            needs_scripts=self._assumptions.needs_scripts,
             commit=self._commit_with_tip,
             connected=self._after_connect,
+            is_stopping=lambda: self.stop_requested or self._interrupted,
+            space=self._space,
             pool=self._pool,
         )
         self.script_cache = self._activator.script_cache
-        self.durable_height = 0
-        """Followers are shown the active chain up to here."""
-        self._start(reindex)
+        try:
+            self._start(reindexing)
+        except BaseException:
+            self._release()
+            raise
+        self._progress = no_progress
 
     @classmethod
-    def open(cls, params: ChainParams, data_dir: Path | None, options: ChainOptions, clock: Clock) -> "Chainstate":
+    def open(
+        cls,
+        params: ChainParams,
+        data_dir: Path | None,
+        options: ChainOptions,
+        clock: Clock,
+        progress: Progress = no_progress,
+    ) -> "Chainstate":
         """The chain stored in `data_dir` (the network's folder), rolled forward to its best tip; None: in memory.
 
-        Raises NodeError, StorageError (a folder in use: DatabaseLocked).
+        `progress` is told of what takes long, and may stop it by raising Interrupted: the next `open` goes on
+        from there. Raises NodeError, StorageError (a folder in use: DatabaseLocked).
         """
         if data_dir is None:
-            return cls(params, MemoryKV(), MemoryKV(), MemoryFiles(), options, clock)
+            return cls(params, MemoryKV(), MemoryKV(), MemoryFiles(), options, clock, None, progress)
         blocks = data_dir / "blocks"
         blocks.mkdir(parents=True, exist_ok=True)
+        files = options.blocks_dir or blocks
         index_kv = LevelKV.open(blocks / "index")
         try:
             coins_kv = LevelKV.open(data_dir / "chainstate")
             try:
-                return cls(params, index_kv, coins_kv, DiskFiles(blocks), options, clock, data_dir)
+                return cls(params, index_kv, coins_kv, DiskFiles(files), options, clock, files, progress)
             except BaseException:
                 coins_kv.close()
                 raise
@@ -164,10 +180,24 @@ class Chainstate(ChainReader):
             index_kv.close()
             raise
 
-    def _start(self, reindex: bool) -> None:
-        index, active, activator = self._index, self._active, self._activator
-        if reindex:
-            self._reindex()
+    def _start(self, reindexing: bool) -> None:
+        """Rebuild what is to be rebuilt, then bring coins and active chain to the best tip. Raises Interrupted."""
+        index, active, activator, options = self._index, self._active, self._activator, self.options
+        if reindexing:
+            reindex(
+                self._index_kv,
+                self._store,
+                index,
+                self.params,
+                self.accept_header,
+                self._progress,
+                pruning=options.prune_mib > 0,
+            )
+        elif self.prune_height is not None and not options.prune_mib:
+            raise NodeError(
+                "You need to rebuild the database using -reindex to go back to unpruned mode.  "
+                "This will redownload the entire blockchain"
+            )
         self._store_genesis()
         flushed = self._coins.flushed_block
         if flushed is not None:
@@ -180,12 +210,18 @@ class Chainstate(ChainReader):
         recorded = None if index.recorded_tip is None else index.get(index.recorded_tip)
         if recorded is not None and recorded is not active.tip_entry and not recorded.is_failed:
             # Followers may have seen it: only a decision may take it away, not a crash.
-            activator.roll_to(recorded, trust_scripts=not self.options.reindex_chainstate)
+            activator.roll_to(recorded, self._progress, trust_scripts=not options.reindex_chainstate)
+        for entry in self._assumptions.contradicted():
+            index.mark_failed(entry)
         index.prune_candidates(active.tip_entry)
-        activator.activate_best()
+        try:
+            activator.activate_best()
+        except Interrupted:
+            self.flush()
+            raise
         self.commit()
-        if self.options.check_level and not reindex and active.height:
-            self.verify(self.options.check_level, self.options.check_blocks)
+        if options.check_level and not reindexing and active.height:
+            self._verify(options.check_level, options.check_blocks)
 
     def _store_genesis(self) -> None:
         genesis = self._index.genesis
@@ -193,7 +229,11 @@ class Chainstate(ChainReader):
             block = self.params.genesis
             file, pos = self._store.write_block(block.raw)
             self._index.body_stored(genesis, len(block.txs), file, pos)
-            genesis.raise_validity(flags.VALID_SCRIPTS)
+        genesis.raise_validity(flags.VALID_SCRIPTS)
+
+    def interrupt(self) -> None:
+        """Connect no further block, not even in the middle of many: the node is stopping. Any thread."""
+        self._interrupted = True
 
     def close(self) -> None:
         """Flush and release everything. Coins that a failure left between two tips are not written."""
@@ -201,11 +241,14 @@ class Chainstate(ChainReader):
             if not self._activator.between:
                 self.flush()
         finally:
-            if self._pool is not None:
-                self._pool.shutdown()
-            self._coins.close()
-            self._index.close()
-            self._store.close()
+            self._release()
+
+    def _release(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._coins.close()
+        self._index.close()
+        self._store.close()
 
     # -- writes, validation thread --
 
@@ -226,8 +269,9 @@ class Chainstate(ChainReader):
             raise Reject("prev-blk-not-found", "", RejectKind.CONTEXT)
         if prev.is_failed:
             raise Reject("bad-prevblk", "", RejectKind.HEADER)
+        self._assumptions.check_checkpoint(header.hash, prev.height + 1)
         contextual_check_header(
-            header, prev, self.params, self.clock.now(), last_checkpoint=self._last_checkpoint()
+            header, prev, self.params, self.clock.now(), last_checkpoint=self._assumptions.last_checkpoint
         )
         return self._index.add(header, prev)
 
@@ -243,7 +287,7 @@ class Chainstate(ChainReader):
 
         Raises Reject for a fault of this block (others that fail on the way are only marked), DiskSpaceLow.
         """
-        self._check_disk_space()
+        self._space.check()
         sigops = check_block(block, self.params)
         entry = self.accept_header(block.header)
         if entry.has_data:
@@ -261,7 +305,8 @@ class Chainstate(ChainReader):
         try:
             file, pos = self._store.write_block(block.raw)
         except OSError as error:
-            raise DiskSpaceLow(f"the block could not be stored: {error}") from error
+            raise self._space.refused("the block", error) from error
+        self._space.taken()
         self._index.body_stored(entry, len(block.txs), file, pos)
         self._activator.remember(block, sigops)
         self._uncommitted_bytes += len(block.raw)
@@ -281,7 +326,7 @@ class Chainstate(ChainReader):
             not entry.n_tx  # pruned, else
             and entry.chain_work >= tip.chain_work
             and entry.height <= tip.height + MIN_BLOCKS_TO_KEEP
-            and entry.chain_work >= self._minimum_work
+            and entry.chain_work >= self.minimum_chain_work
         )
 
     def _activate(self) -> None:
@@ -290,9 +335,7 @@ class Chainstate(ChainReader):
             self.commit()
         if self._coins.is_full or self.clock.monotonic() - self._flushed_at >= _FLUSH_SECONDS:
             self.flush()
-        if self.options.prune_mib > 1 and self._store.current != self._pruned_at:
-            self._pruned_at = self._store.current
-            self.prune_automatically()
+        self._pruner.when_full()
 
     def _commit_is_due(self) -> bool:
         return (
@@ -308,6 +351,8 @@ class Chainstate(ChainReader):
             self.flush()
         if self.options.stop_at_height and self._active.height >= self.options.stop_at_height:
             self.stop_requested = True
+        if self._progress is not no_progress:
+            self._progress("Connecting blocks", self._active.height, self._index.best_header.height)
 
     def commit(self) -> None:
         """Make what was accepted durable, so that followers see it.
@@ -342,7 +387,7 @@ class Chainstate(ChainReader):
         if check_pow:
             check_header(block.header, self.params)
         contextual_check_header(
-            block.header, prev, self.params, self.clock.now(), last_checkpoint=self._last_checkpoint()
+            block.header, prev, self.params, self.clock.now(), last_checkpoint=self._assumptions.last_checkpoint
         )
         sigops = check_block(block, self.params, check_pow=False, check_merkle=check_merkle_root)
         contextual_check_block(block, prev, self.params)
@@ -393,7 +438,12 @@ class Chainstate(ChainReader):
 
         False where not all could be looked at.
         """
-        return verify_chain(self.params, self._active, self._store, self._coins, self._activator, level, depth)
+        return self._verify(level, depth)
+
+    def _verify(self, level: int, depth: int) -> bool:
+        return verify_chain(
+            self.params, self._active, self._store, self._coins, self._activator, level, depth, self._progress
+        )
 
     # -- the set of coins, flushed first --
 
@@ -419,80 +469,4 @@ class Chainstate(ChainReader):
 
         Returns the height of the last pruned block, -1 when nothing could be.
         """
-        last = min(height, self._active.height - MIN_BLOCKS_TO_KEEP, self.prune_floor() - 1)
-        return prune_files(
-            self._index, self._store, self._active.tip, self.flush, lambda highest, _: highest <= last
-        )
-
-    def prune_automatically(self) -> int:
-        """Keep the block files below `-prune`; -1 when nothing was deleted."""
-        target = self.options.prune_mib
-        if target <= 1:
-            return -1
-        last = min(self._active.height - MIN_BLOCKS_TO_KEEP, self.prune_floor() - 1)
-        return prune_files(
-            self._index,
-            self._store,
-            self._active.tip,
-            self.flush,
-            lambda highest, total: highest <= last and total > target * _MIB,
-        )
-
-    # -- inside --
-
-    def _needs_scripts(self, entry: BlockEntry) -> bool:
-        """Whether a block's scripts are verified: not so far below the assumed-valid one (Core: ConnectBlock)."""
-        if self._assumed is None:
-            return True
-        assumed = self._index.get(self._assumed)
-        best = self._index.best_header
-        if (
-            assumed is None
-            or not entry.is_ancestor_of(assumed)
-            or not entry.is_ancestor_of(best)
-            or best.chain_work < self._minimum_work
-        ):
-            return True
-        age = (best.chain_work - entry.chain_work) * self.params.block_interval_s // block_work(best.bits)
-        return age <= _ASSUMED_AGE_S
-
-    def _last_checkpoint(self) -> int:
-        """Height of the highest checkpoint whose header is known; -1 for none."""
-        if not self.options.checkpoints:
-            return -1
-        known = (height for height, block_hash in self.params.checkpoints if self._index.get(block_hash))
-        return max(known, default=-1)
-
-    def _check_disk_space(self) -> None:
-        if self._folder is None or not self.options.min_disk_free_mib:
-            return
-        now = self.clock.monotonic()
-        if now - self._disk_checked_at < _DISK_CHECK_SECONDS:
-            return
-        free = shutil.disk_usage(self._folder).free
-        if free < self.options.min_disk_free_mib * _MIB:
-            raise DiskSpaceLow(
-                f"Disk space is too low! {free // _MIB} MiB free in {self._folder}, "
-                f"-mindiskfree is {self.options.min_disk_free_mib} MiB"
-            )
-        self._disk_checked_at = now
-
-    def _reindex(self) -> None:
-        """Fill the emptied index from the block files, then let the best chain be connected."""
-        scan_block_files(self._store, self._index, self.params, self.accept_header)
-        self._store_genesis()
-        self._index.prune_candidates(self._index.genesis)
-        self._activator.activate_best()
-        self.flush()
-        self._index.write_flag(REINDEX_KEY, None)
-
-
-def _wipe_for_rebuild(index_kv: KV, coins_kv: KV, *, index: bool, coins: bool) -> None:
-    """Empty what is to be built anew. The next start sees a crash on the way: by the flag, or the missing tip."""
-    if index:
-        flag = WriteBatch()
-        flag.put(REINDEX_KEY, b"1")
-        index_kv.write(flag, sync=True)
-        wipe(index_kv, [TIP_KEY, ENTRY_PREFIX, PRUNED_KEY])
-    if coins or coins_kv.get(BEST_BLOCK_KEY) is None:
-        wipe(coins_kv, [BEST_BLOCK_KEY, COIN_PREFIX])
+        return self._pruner.to_height(height)

@@ -1,10 +1,11 @@
 """The header tree: every known header, which bodies are stored, which failed, and which tips could be best."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from gldnode.chain import entry as flags
 from gldnode.chain.entry import BlockEntry
 from gldnode.chain.layout import ENTRY_PREFIX, ENTRY_RECORD, TIP_KEY
+from gldnode.chain.progress import Progress, no_progress
 from gldnode.consensus.pow import block_work
 from gldnode.errors import NodeError
 from gldnode.params import ChainParams
@@ -22,7 +23,7 @@ class IndexDamaged(NodeError):
 class BlockIndex:
     """All entries by hash. Changed by the validation thread; looked up from any thread."""
 
-    def __init__(self, params: ChainParams, kv: KV) -> None:
+    def __init__(self, params: ChainParams, kv: KV, progress: Progress = no_progress) -> None:
         self._kv = kv
         self.entries: dict[bytes, BlockEntry] = {}
         self.candidates: set[BlockEntry] = set()
@@ -34,7 +35,7 @@ class BlockIndex:
         self._precious = 0
         self.recorded_tip: BlockHash | None = None
         """The active tip of the last commit."""
-        self._load()
+        self._load(progress)
         if params.genesis.hash not in self.entries:
             if self.entries:
                 raise IndexDamaged("Incorrect or no genesis block found. Wrong datadir for network?")
@@ -46,7 +47,7 @@ class BlockIndex:
             default=self.genesis,
         )
 
-    def _load(self) -> None:
+    def _load(self, progress: Progress) -> None:
         records = []
         cut = len(ENTRY_PREFIX)
         for key, value in self._kv.iterate(prefix=ENTRY_PREFIX):
@@ -55,7 +56,9 @@ class BlockIndex:
             record = ENTRY_RECORD.unpack(value)
             records.append((record[1], key[cut:], record))
         records.sort(key=lambda item: item[0])
-        for height, block_hash, record in records:
+        for number, (height, block_hash, record) in enumerate(records):
+            if number % 10_000 == 0:
+                progress("Loading block index", number, len(records))
             header_bytes, _, status, n_tx, file, data_pos, undo_pos, sequence = record
             header = parse_header(header_bytes)
             prev = self.entries.get(header.prev_hash)
@@ -200,15 +203,19 @@ class BlockIndex:
         self._kv.close()
 
 
-def wipe(kv: KV, prefixes: Iterable[bytes]) -> None:
-    """Delete all keys that begin with one of `prefixes`, durably."""
+def wipe(kv: KV, prefixes: Iterable[bytes], progress: Callable[[int], None] | None = None) -> None:
+    """Delete all keys that begin with one of `prefixes`, durably. `progress` is told how many, now and then."""
+    done = 0
     for prefix in prefixes:
         batch = WriteBatch()
         for key, _ in kv.iterate(prefix=prefix, keys_only=True):
             batch.delete(key)
             if len(batch) >= 50_000:
                 kv.write(batch, sync=False)
+                done += len(batch)
                 batch = WriteBatch()
+                if progress is not None:
+                    progress(done)
         kv.write(batch, sync=True)
 
 

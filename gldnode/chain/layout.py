@@ -7,7 +7,7 @@ prefix | key              | value
 `b`    | block hash (32)  | header (80), height u32, status u32, transactions u32, file i32, data position u32,
        |                  | undo position u32, sequence i64
 `t`    |                  | hash of the active tip, as of the last commit: what followers may have seen
-`R`    |                  | present while a reindex is under way
+`R`    |                  | u32 while a reindex is under way: how far it has come (reindex.py)
 `P`    |                  | u32: height below which block files have been pruned
 
 `chainstate`:

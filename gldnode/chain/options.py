@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from gldnode.chain.entry import BlockEntry
 from gldnode.errors import NodeError
@@ -39,7 +40,9 @@ class ChainOptions:
     minimum_chain_work: int | None = None
     """`-minimumchainwork`. None: the network's default."""
     checkpoints: bool = True
-    """`-checkpoints`."""
+    """`-checkpoints`: the network's own."""
+    extra_checkpoints: tuple[tuple[int, BlockHash], ...] = ()
+    """`-checkpoint=height:hash`: a chain with another block there is refused."""
     check_blocks: int = 6
     """`-checkblocks`: how many blocks to verify at start (0: all)."""
     check_level: int = 3
@@ -58,6 +61,8 @@ class ChainOptions:
     """`-maxtipage`: a tip older than this means initial block download."""
     script_threads: int = 1
     """`-par`: threads that verify one block's signatures."""
+    blocks_dir: Path | None = None
+    """`-blocksdir`: the folder of block and undo files; None: beside the index."""
     max_block_file_bytes: int = 128 * 1024 * 1024
     test_activation_heights: tuple[tuple[str, int], ...] = ()
     """`-testactivationheight=name@height`."""

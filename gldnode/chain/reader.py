@@ -6,6 +6,7 @@ from typing import TypeVar
 from gldnode.chain import entry as flags
 from gldnode.chain.activate import read_body, read_undo
 from gldnode.chain.active import ActiveChain
+from gldnode.chain.assumed import Assumptions
 from gldnode.chain.blockfiles import BlockFileDamaged, BlockFiles
 from gldnode.chain.coins import CoinsCache
 from gldnode.chain.entry import BlockEntry
@@ -13,6 +14,7 @@ from gldnode.chain.follow import steps_after
 from gldnode.chain.index import BlockIndex
 from gldnode.chain.layout import PRUNED_KEY
 from gldnode.chain.options import ChainOptions, ChainTip
+from gldnode.chain.space import DiskSpace
 from gldnode.chain.tips import chain_tips
 from gldnode.clock import Clock
 from gldnode.events import ChainStep, Cursor, Tip
@@ -39,7 +41,8 @@ class ChainReader:
     _store: BlockFiles
     _coins: CoinsCache
     _active: ActiveChain
-    _minimum_work: int
+    _assumptions: Assumptions
+    _space: DiskSpace
     _ibd_over: bool
 
     @property
@@ -57,7 +60,7 @@ class ChainReader:
 
     @property
     def minimum_chain_work(self) -> int:
-        return self._minimum_work
+        return self._assumptions.minimum_work
 
     @property
     def is_initial_block_download(self) -> bool:
@@ -65,7 +68,8 @@ class ChainReader:
         if not self._ibd_over:
             tip = self._active.tip
             self._ibd_over = (
-                tip.chain_work >= self._minimum_work and tip.time >= self.clock.now() - self.options.max_tip_age_s
+                tip.chain_work >= self.minimum_chain_work
+                and tip.time >= self.clock.now() - self.options.max_tip_age_s
             )
         return not self._ibd_over
 
@@ -167,6 +171,12 @@ class ChainReader:
     def size_on_disk(self) -> int:
         """Bytes of blocks and undo data."""
         return self._store.total_size()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should see to."""
+        warning = self._space.warning
+        return [] if warning is None else [warning]
 
     @property
     def prune_height(self) -> int | None:

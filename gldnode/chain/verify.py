@@ -8,6 +8,7 @@ from gldnode.chain.active import ActiveChain
 from gldnode.chain.blockfiles import BlockFileDamaged, BlockFiles
 from gldnode.chain.coins import CoinsCache
 from gldnode.chain.entry import BlockEntry
+from gldnode.chain.progress import Progress, no_progress
 from gldnode.consensus.check_block import check_block
 from gldnode.consensus.connect import BlockRules, CoinsChange, connect_block, disconnect_block
 from gldnode.errors import NodeError, Reject
@@ -55,18 +56,20 @@ def verify_chain(
     rules_of: RulesOf,
     level: int,
     depth: int,
+    progress: Progress = no_progress,
 ) -> bool:
     """Check the last `depth` blocks (0: all); False where some are pruned or too many for the memory.
 
     Level 0 reads them, 1 checks them, 2 their undo data, 3 takes them off the coins, 4 connects them again.
-    Raises ChainDamaged.
+    Raises ChainDamaged, Interrupted.
     """
     height = active.height
     depth = height if depth <= 0 or depth > height else depth
     overlay = _Overlay(coins)
     complete = True
     good: list[BlockEntry] = []
-    for entry in _downwards(active, height, height - depth):
+    for number, entry in enumerate(_downwards(active, height, height - depth)):
+        progress("Verifying blocks", number, depth)
         if not entry.has_data:
             return False
         try:
@@ -87,7 +90,7 @@ def verify_chain(
         except (BlockFileDamaged, StorageError) as error:
             raise ChainDamaged(f"Corrupted block database detected: {error}") from error
     if level >= 4:
-        _connect_again(reversed_entries(good), store, overlay, rules_of)
+        _connect_again(good, store, overlay, rules_of, progress)
     return complete
 
 
@@ -96,12 +99,15 @@ def _downwards(active: ActiveChain, top: int, above: int) -> list[BlockEntry]:
     return [entry for entry in found if entry is not None]
 
 
-def reversed_entries(entries: Sequence[BlockEntry]) -> list[BlockEntry]:
-    return list(reversed(entries))
-
-
-def _connect_again(entries: Sequence[BlockEntry], store: BlockFiles, overlay: _Overlay, rules_of: RulesOf) -> None:
-    for entry in entries:
+def _connect_again(
+    disconnected: Sequence[BlockEntry],
+    store: BlockFiles,
+    overlay: _Overlay,
+    rules_of: RulesOf,
+    progress: Progress,
+) -> None:
+    for number, entry in enumerate(reversed(disconnected)):
+        progress("Verifying blocks", number, len(disconnected))
         try:
             overlay.apply(connect_block(read_body(store, entry), overlay, rules_of.rules(entry)))
         except Reject as error:
