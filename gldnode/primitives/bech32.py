@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from functools import reduce
+from operator import xor
 
 from gldnode.errors import DecodeError
 
@@ -10,6 +12,10 @@ __all__ = ["Bech32Error", "Encoding", "convert_bits", "decode_bech32", "encode_b
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES = {char: value for value, char in enumerate(_CHARSET)}
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_STEPS = tuple(
+    reduce(xor, (generator for bit, generator in enumerate(_GENERATOR) if top >> bit & 1), 0) for top in range(32)
+)
+"""What each value of the top five bits adds."""
 _CHECKSUM_SIZE = 6
 _MAX_LENGTH = 90
 
@@ -32,11 +38,7 @@ class Bech32Error(DecodeError):
 def _polymod(values: Iterable[int], start: int = 1) -> int:
     check = start
     for value in values:
-        top = check >> 25
-        check = (check & 0x1FFFFFF) << 5 ^ value
-        for bit, generator in enumerate(_GENERATOR):
-            if top >> bit & 1:
-                check ^= generator
+        check = (check & 0x1FFFFFF) << 5 ^ value ^ _STEPS[check >> 25]
     return check
 
 
@@ -49,7 +51,7 @@ def encode_bech32(hrp: str, data: Sequence[int], encoding: Encoding) -> str:
     values = [*_expand(hrp), *data]
     check = _polymod([*values, *bytes(_CHECKSUM_SIZE)]) ^ encoding.value
     checksum = [check >> 5 * (_CHECKSUM_SIZE - 1 - i) & 31 for i in range(_CHECKSUM_SIZE)]
-    return hrp + "1" + "".join(_CHARSET[value] for value in (*data, *checksum))
+    return hrp + "1" + "".join([_CHARSET[value] for value in (*data, *checksum)])
 
 
 def decode_bech32(text: str) -> tuple[str, list[int], Encoding]:
