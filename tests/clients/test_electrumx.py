@@ -50,16 +50,16 @@ def test_balance_and_history_of_an_address_follow_the_mempool_and_blocks(
     assert electrum.call("blockchain.scripthash.get_history", named) == []
     txid = bitcoind.call("sendtoaddress", address, "1.25")
 
-    balance = electrum.until(lambda got: got["unconfirmed"], "blockchain.scripthash.get_balance", named)
-    assert balance == {"confirmed": 0, "unconfirmed": 125_000_000}
+    unconfirmed = {"confirmed": 0, "unconfirmed": 125_000_000}
+    electrum.until(lambda got: got == unconfirmed, "blockchain.scripthash.get_balance", named)
     (entry,) = electrum.call("blockchain.scripthash.get_mempool", named)
     assert (entry["tx_hash"], entry["height"]) == (txid, 0)
     assert entry["fee"] == -int(bitcoind.call("gettransaction", txid)["fee"] * 100_000_000)
 
     bitcoind.call("generatetoaddress", 1, bitcoind.call("getnewaddress"))
     height = bitcoind.call("getblockcount")
-    balance = electrum.until(lambda got: got["confirmed"], "blockchain.scripthash.get_balance", named)
-    assert balance == {"confirmed": 125_000_000, "unconfirmed": 0}
+    confirmed = {"confirmed": 125_000_000, "unconfirmed": 0}
+    electrum.until(lambda got: got == confirmed, "blockchain.scripthash.get_balance", named)
     assert electrum.call("blockchain.scripthash.get_history", named) == [{"tx_hash": txid, "height": height}]
     (coin,) = electrum.call("blockchain.scripthash.listunspent", named)
     assert (coin["tx_hash"], coin["height"], coin["value"]) == (txid, height, 125_000_000)

@@ -53,6 +53,8 @@ class ElectrumX:
             "ALLOW_ROOT": "1",
             "COST_SOFT_LIMIT": "0",
             "COST_HARD_LIMIT": "0",
+            "REQUEST_SLEEP": "0",
+            "INITIAL_CONCURRENT": "100",
             "DAEMON_POLL_INTERVAL_BLOCKS": "200",
             "DAEMON_POLL_INTERVAL_MEMPOOL": "200",
         }
@@ -98,7 +100,7 @@ class ElectrumClient:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
         self._file = self._socket.makefile("rwb")
         self._number = 0
-        self.call("server.version", "test", ["1.4", "1.6"])
+        self.call("server.version", "test", "1.4")
 
     def call(self, method: str, *params: Any) -> Any:
         self._number += 1

@@ -13,7 +13,7 @@ def main(url: str, phrase: str) -> None:
     outside, inside = (bdk.Descriptor.new_bip86(secret, chain, bdk.NetworkKind.TEST) for chain in chains)
     wallet = bdk.Wallet(outside, inside, bdk.Network.REGTEST, bdk.Persister.new_in_memory())
     electrum = bdk.ElectrumClient(url)
-    wallet.apply_update(electrum.full_scan(wallet.start_full_scan().build(), 5, 5, True))
+    wallet.apply_update(electrum.full_scan(wallet.start_full_scan().build(), 2, 50, False))
     for line in sys.stdin:
         request = json.loads(line)
         match request["do"]:
@@ -31,7 +31,7 @@ def sync_until(wallet: bdk.Wallet, electrum: bdk.ElectrumClient, request: dict) 
     end = time.monotonic() + 30
     while True:
         request_all = wallet.start_sync_with_revealed_spks().build()
-        wallet.apply_update(electrum.sync(request_all, 10, True))
+        wallet.apply_update(electrum.sync(request_all, 50, False))
         confirmed = {
             str(one.transaction.compute_txid()): one.chain_position.is_confirmed() for one in wallet.transactions()
         }
