@@ -5,9 +5,11 @@ the node is doing.
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,9 @@ from aiohttp import web
 
 from api.app import Sites, build_sites
 from gldnode import process
+from gldnode.chain.importing import import_steps
+from gldnode.chain.options import DiskSpaceLow
+from gldnode.chain.progress import Interrupted
 from gldnode.clock import MockableClock
 from gldnode.config import Config, ConfigError
 from gldnode.display import Display
@@ -54,6 +59,8 @@ log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S: Final = 15
 TICK_S: Final = 1.0
+PROGRESS_S: Final = 0.25
+PROGRESS_LOG_S: Final = 2.0
 FEES_FILE: Final = "fee_estimates.dat"
 
 
@@ -78,6 +85,7 @@ class Daemon:
         self.sites: Sites | None = None
         self.registry: Registry | None = None
         self._undo: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._progress_due = self._progress_log_due = self.clock.monotonic() + PROGRESS_S
 
     async def run(self) -> int:
         """Start, wait for the end, stop. The process's exit status."""
@@ -90,9 +98,8 @@ class Daemon:
             await asyncio.wait((started, stop), return_when=asyncio.FIRST_COMPLETED)
             if not started.done():
                 started.cancel()
-            await asyncio.gather(started, return_exceptions=True)
-            if not started.cancelled():
-                started.result()
+            with contextlib.suppress(asyncio.CancelledError, Interrupted):
+                await started
                 await stop
         finally:
             stop.cancel()
@@ -112,13 +119,14 @@ class Daemon:
         if self.config.get_bool("server", True):
             await self._open_sites()
         self._stage("Loading block index…")
-        await self.node.start(chain, pool)
+        await self.node.start(chain, pool, self._show_progress)
         self._undo.append(("the mempool", self._dump_mempool))
         self.node.spawn("watch", self._watch())
         await self._start_parts()
         self._stage("Starting payments…")
         await self._start_plugins()
         self._load_mempool()
+        self._load_blocks()
         await self._start_networking()
         self.state.warmup = None
         self._announce()
@@ -248,6 +256,19 @@ class Daemon:
         self.services.add(networking)
         self._undo.append(("the peers", networking.stop))
 
+    def _show_progress(self, what: str, done: int, total: int) -> None:
+        """Of opening the chain; called often, and in the validation thread."""
+        now = self.clock.monotonic()
+        if now < self._progress_due:
+            return
+        self._progress_due = now + PROGRESS_S
+        text = f"{what} ({done * 100 // total}%)…" if total else f"{what} ({done:,})…"
+        self.state.warmup = text
+        self.display.stage(text)
+        if now >= self._progress_log_due:
+            self._progress_log_due = now + PROGRESS_LOG_S
+            log.info("%s", text)
+
     def _stage(self, text: str) -> None:
         log.info("init message: %s", text)
         self.state.warmup = text
@@ -294,6 +315,27 @@ class Daemon:
 
         self.node.spawn("load the mempool", load())
 
+    def _load_blocks(self) -> None:
+        """-loadblock, in the background."""
+        node, paths = self.node, [Path(value).expanduser() for value in self.config.get_all("loadblock")]
+
+        async def load() -> None:
+            for path in paths:
+                progress: tuple[int, int] | None = (0, 0)
+                log.info("Importing blocks file %s...", path)
+                try:
+                    steps = import_steps(node.chainstate, path)
+                    while progress is not None:
+                        (read, taken) = progress
+                        progress = await node.run_in_validation(partial(next, steps, None))
+                except (OSError, DiskSpaceLow) as error:
+                    log.warning("Could not import blocks file %s: %s", path, error)
+                else:
+                    log.info("Imported %d of %d blocks of %s", taken, read, path)
+
+        if paths:
+            self.node.spawn("load blocks", load())
+
     async def _dump_mempool(self) -> None:
         file, pool = self._mempool_file(), self.node.pool
         if self.node.failure is not None or not pool.loaded:
@@ -308,6 +350,7 @@ class Daemon:
         """Notify commands, -stopatheight, and the terminal."""
         chainstate = self.node.chainstate
         last = chainstate.tip.hash
+        warned: list[str] = []
         while True:
             changed = self.node.change
             tip = chainstate.tip
@@ -316,7 +359,11 @@ class Daemon:
                 if not chainstate.is_initial_block_download or self.params.is_regtest:
                     self.notifier.notify("blocknotify", {"s": tip.hash[::-1].hex()})
             if chainstate.stop_requested:
+                log.info("Stopping at height %d, as -stopatheight says", tip.height)
                 self.node.request_stop()
+            warned = self._alert(chainstate.warnings, warned)
+            if warned:
+                await self.node.run_in_validation(chainstate.retry)
             networking = self.services.get(Networking)
             peers = 0 if networking is None else sum(networking.manager.connection_count)
             self.display.chain(tip.height, chainstate.best_header.height, len(self.node.pool), peers)
@@ -325,6 +372,14 @@ class Daemon:
                     await changed.wait()
             except TimeoutError:
                 continue
+
+    def _alert(self, warnings: list[str], before: list[str]) -> list[str]:
+        """Run -alertnotify for what was not said yet."""
+        for text in warnings:
+            if text not in before:
+                log.warning("Warning: %s", text)
+                self.notifier.notify("alertnotify", {"s": text})
+        return warnings
 
     async def _stop(self) -> None:
         log.info("Shutdown: In progress...")

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from gldnode.chain.chainstate import Chainstate
 from gldnode.chain.options import ChainOptions
+from gldnode.chain.progress import Interrupted, Progress, no_progress
 from gldnode.clock import MockableClock
 from gldnode.config import Config
 from gldnode.entropy import Entropy, SystemEntropy
@@ -79,6 +80,9 @@ class NodeChainView:
     def block_bytes(self, block_hash: BlockHash) -> bytes | None:
         return self._chain.read_block_bytes(block_hash)
 
+    def has_blocks_after(self, cursor: Cursor) -> bool:
+        return self._chain.has_blocks_after(cursor)
+
     def coin(self, prevout: OutPoint) -> Coin | None:
         return self._chain.coin(prevout)
 
@@ -124,6 +128,7 @@ class Node:
         self._cursors: dict[asyncio.Task[Any], int] = {}  # of the tasks that ask for steps: their heights
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._stopping = False
+        self._interrupted = False
         self.stop_requested = asyncio.Event()
         self.failure: str | None = None
         """Why the node stopped by itself; None while it is well."""
@@ -177,17 +182,28 @@ class Node:
 
     # --- life ---
 
-    async def start(self, chain_options: ChainOptions, mempool_options: MempoolOptions) -> None:
+    async def start(
+        self,
+        chain_options: ChainOptions,
+        mempool_options: MempoolOptions,
+        progress: Progress = no_progress,
+    ) -> None:
         """Open the chain (rolling it forward, rebuilding it where asked) and an empty mempool.
 
-        Raises StorageError, DatabaseLocked among them.
+        `progress` is called in the validation thread. Raises Interrupted after `request_stop`, StorageError,
+        DatabaseLocked among them.
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._loop = asyncio.get_running_loop()
         folder = None if self._in_memory else self.data_dir
 
+        def tell(what: str, done: int, total: int) -> None:
+            if self._interrupted:
+                raise Interrupted("interrupted while starting; the next start goes on from here")
+            progress(what, done, total)
+
         def open_chain() -> None:
-            chainstate = Chainstate.open(self._params, folder, chain_options, self.clock)
+            chainstate = Chainstate.open(self._params, folder, chain_options, self.clock, tell)
             pool = Mempool(chainstate, mempool_options, self.clock)
             chainstate.add_listener(self._on_step)
             pool.on_event(self._on_mempool_event)
@@ -200,6 +216,7 @@ class Node:
     async def stop(self) -> None:
         """End tasks and queues, flush and close everything. Safe after a failed start."""
         self._stopping = True
+        self._interrupt()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -230,8 +247,14 @@ class Node:
         self._closers.append(closer)
 
     def request_stop(self) -> None:
-        """Ask the composition root to stop the process, cleanly."""
+        """Ask the composition root to stop the process, cleanly. Many blocks' work ends behind the present one."""
+        self._interrupt()
         self.stop_requested.set()
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        if self._chainstate is not None:
+            self._chainstate.interrupt()
 
     def fail(self, reason: str) -> None:
         """Stop because going on would be worse. Any thread."""

@@ -35,6 +35,8 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         blocksdir=dir  Folder for the blocks (default: the data folder)
         blocksonly  Do not take transactions from peers (default: 0)
         btc-compat  Announce and accept what Bitcoin's tools expect (default: 1 on btc-regtest, else 0)
+        checkpoint=height:hash  Refuse chains with another block at this height; may be given several times
+        checkpoints  Keep to the network's own checkpoints (default: 1)
         checkblocks=n  How many blocks to check at start (default: 6, 0 = all)
         checklevel=n  How thoroughly -checkblocks checks, 0-4 (default: 3)
         conf=file  Configuration file (default: gldnode.conf in the data folder)
@@ -42,12 +44,14 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         daemonwait  Wait for initialization before -daemon's parent exits (default: 0)
         datadir=dir  Data folder (default: ~/.gldnode)
         dbcache=n  Database cache in MiB (default: 450)
+        fastprune  Small block files, to try pruning with few blocks (default: 0)
         includeconf=file  Include another configuration file (in the file only)
         loadblock=file  Import blocks from a blk file at start; may be given several times
         maxmempool=n  Keep the transaction memory pool below n megabytes (default: 300)
         maxorphantx=n  Keep at most n unconnectable transactions (default: 100)
         maxtipage=n  Seconds after which the newest block is too old to rely on (default: a day; none on regtest)
         mempoolexpiry=n  Do not keep transactions longer than n hours (default: 336)
+        mindiskfree=n  Take no blocks while fewer than n MiB are free on the disk (default: 50, 0 = never refuse)
         minimumchainwork=hex  Minimum work of a chain to follow
         par=n  Threads for signature checks (0 = automatic, default: 0)
         paymentsdir=dir  Folder of the payment records (default: ~/.gldnode/payments/<network>)

@@ -45,6 +45,10 @@ class ChainView(Protocol):
         """A stored block, None when unknown or pruned."""
         ...
 
+    def has_blocks_after(self, cursor: Cursor) -> bool:
+        """Whether `next_steps` can lead from here to the tip: False where blocks on the way have been pruned."""
+        ...
+
     def coin(self, prevout: OutPoint) -> Coin | None:
         """The unspent confirmed output, without regard to the mempool."""
         ...

@@ -1,5 +1,7 @@
 """From configuration keys to the options of chain and mempool."""
 
+from pathlib import Path
+
 from gldnode.chain.options import ChainOptions
 from gldnode.config import Config, ConfigError
 from gldnode.consensus.check_tx import MAX_BLOCK_WEIGHT
@@ -29,6 +31,11 @@ def chain_options(config: Config, params: ChainParams) -> ChainOptions:
         dbcache_mib=max(4, config.get_int("dbcache", 450)),
         assume_valid=_hash(config, "assumevalid"),
         minimum_chain_work=_work(config),
+        checkpoints=config.get_bool("checkpoints", True),
+        extra_checkpoints=tuple(_checkpoint(value) for value in config.get_all("checkpoint")),
+        blocks_dir=_blocks_dir(config),
+        max_block_file_bytes=0x10000 if config.get_bool("fastprune") else 128 << 20,
+        min_disk_free_mib=config.get_int("mindiskfree", 50, least=0),
         check_blocks=config.get_int("checkblocks", 6, least=0),
         check_level=min(4, config.get_int("checklevel", 3, least=0)),
         reindex=config.get_bool("reindex"),
@@ -115,6 +122,27 @@ def _hash(config: Config, key: str) -> BlockHash | None:
         raise ConfigError(
             f"Invalid {key} block hash specified ({value[:80]}), must be up to 64 hex digits"
         ) from None
+
+
+def _checkpoint(value: str) -> tuple[int, BlockHash]:
+    height, colon, block_hash = value.partition(":")
+    try:
+        if not colon or not (height.isascii() and height.isdigit()) or len(height) > 9 or len(block_hash) != 64:
+            raise DecodeError(value)
+        return int(height), BlockHash(from_display_hex(block_hash))
+    except DecodeError:
+        raise ConfigError(f"Invalid -checkpoint={value[:80]}: it is height:hash") from None
+
+
+def _blocks_dir(config: Config) -> Path | None:
+    """Where `-blocksdir` has this network's block files."""
+    value = config.get("blocksdir")
+    if not value:
+        return None
+    folder = Path(value).expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError(f'Specified blocks directory "{value}" does not exist.')
+    return folder / config.network / "blocks"
 
 
 def _work(config: Config) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from gldnode.errors import DecodeError
+from gldnode.errors import DecodeError, NodeError
 from gldnode.events import (
     BlockConnected,
     BlockDisconnected,
@@ -78,6 +78,11 @@ class Engine:
             tip = host.chain.tip
             cursor = Cursor(tip.hash, tip.height)
             database.transact_blocking(lambda txn: self._put_cursor(txn, cursor))
+        elif not host.chain.has_blocks_after(cursor):
+            raise NodeError(
+                f"The payments have seen the chain up to height {cursor.height}, and blocks behind that have been "
+                "pruned. Use -reindex to download the whole blockchain again, or -nopayments to run without them"
+            )
         self._cursor = cursor
 
     @property

@@ -273,6 +273,7 @@ class Activator:
                 entry.undo_pos = self.store.write_undo(entry.file, encode_undo(delta.undo), entry.prev_hash)
             except OSError as error:
                 raise self._space.refused("undo data", error) from error
+            self._space.taken()
             entry.status |= flags.HAVE_UNDO
             self.index.touch(entry)
         if not entry.is_valid_to(flags.VALID_SCRIPTS):

@@ -8,7 +8,7 @@ Nothing is durable before `sync`. What a crash left half-written behind the last
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from struct import Struct as Packer
 from typing import Final, Protocol
@@ -18,7 +18,7 @@ from gldnode.primitives.block import HEADER_SIZE, Block, parse_block
 from gldnode.primitives.hashes import sha256d
 from storage.errors import StorageError
 
-__all__ = ["BlockFileDamaged", "BlockFiles", "DiskFiles", "Files", "MemoryFiles"]
+__all__ = ["BlockFileDamaged", "BlockFiles", "DiskFiles", "Files", "MemoryFiles", "scan_blocks"]
 
 _FRAME = Packer("<4sI")
 FRAME_SIZE: Final = _FRAME.size
@@ -254,29 +254,9 @@ class BlockFiles:
         raise BlockFileDamaged(f"{name}: nothing stored at {pos}")
 
     def scan(self, file: int) -> Iterator[tuple[int, Block]]:
-        """Position and content of every block in a file, in order of the file (-reindex).
-
-        Skips what does not parse: a torn tail, or a gap.
-        """
+        """Position and content of every block in a file, in order of the file (-reindex)."""
         name = _blk(file)
-        end = self._files.size(name)
-        pos = 0
-        while pos + FRAME_SIZE + HEADER_SIZE <= end:
-            window = self._read(name, pos, _SCAN_WINDOW)
-            found = window.find(self._magic)
-            if found < 0:
-                pos += max(1, len(window) - 3)
-                continue
-            start = pos + found + FRAME_SIZE
-            frame = self._read(name, start - FRAME_SIZE, FRAME_SIZE)
-            size = int.from_bytes(frame[4:8], "little") if len(frame) == FRAME_SIZE else 0
-            pos = start - FRAME_SIZE + 1
-            if HEADER_SIZE < size <= MAX_STORED_BLOCK and start + size <= end:
-                try:
-                    yield start, parse_block(self._read(name, start, size))
-                    pos = start + size
-                except DecodeError:
-                    continue
+        return scan_blocks(lambda pos, count: self._read(name, pos, count), self._files.size(name), self._magic)
 
     def file_size(self, file: int) -> int:
         """Bytes of the block file and its undo file."""
@@ -320,6 +300,31 @@ class BlockFiles:
             return self._files.read(name, pos, count)
         except OSError as error:
             raise StorageError(f"{name} could not be read: {error}") from error
+
+
+def scan_blocks(read: Callable[[int, int], bytes], end: int, magic: bytes) -> Iterator[tuple[int, Block]]:
+    """Position and content of every framed block in `end` bytes, which `read(position, count)` gives.
+
+    Skips what does not parse: a torn tail, or a gap.
+    """
+    pos = 0
+    while pos + FRAME_SIZE + HEADER_SIZE <= end:
+        window = read(pos, _SCAN_WINDOW)
+        found = window.find(magic)
+        if found < 0:
+            pos += max(1, len(window) - 3)
+            continue
+        start = pos + found + FRAME_SIZE
+        frame = read(start - FRAME_SIZE, FRAME_SIZE)
+        size = int.from_bytes(frame[4:8], "little") if len(frame) == FRAME_SIZE else 0
+        pos = start - FRAME_SIZE + 1
+        if HEADER_SIZE < size <= MAX_STORED_BLOCK and start + size <= end:
+            try:
+                block = parse_block(read(start, size))
+            except DecodeError:
+                continue
+            pos = start + size
+            yield start, block
 
 
 def _blk(file: int) -> str:

@@ -7,6 +7,7 @@ rolls the coins forward from blocks that are stored already.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from gldnode.chain.options import (
     AcceptStatus,
     BlockUnavailable,
     ChainOptions,
+    DiskSpaceLow,
 )
 from gldnode.chain.progress import Interrupted, Progress, no_progress
 from gldnode.chain.prune import MIN_BLOCKS_TO_KEEP, Pruner
@@ -336,6 +338,12 @@ class Chainstate(ChainReader):
         if self._coins.is_full or self.clock.monotonic() - self._flushed_at >= _FLUSH_SECONDS:
             self.flush()
         self._pruner.when_full()
+
+    def retry(self) -> None:
+        """Connect what a full disk has kept from being connected, if it takes more by now."""
+        with suppress(DiskSpaceLow):
+            self._space.check()
+            self._activate()
 
     def _commit_is_due(self) -> bool:
         return (

@@ -159,6 +159,22 @@ class ChainReader:
             max_bytes=max_bytes,
         )
 
+    def has_blocks_after(self, cursor: Cursor) -> bool:
+        """Whether `steps_after` can lead from here to the tip: False where blocks on the way have been pruned.
+
+        True for a cursor whose block is not known.
+        """
+        entry, pruned = self._index.get(cursor.hash), self.prune_height
+        if entry is None or pruned is None:
+            return True
+        fork = self._active.fork_with(entry)
+        while entry is not fork:
+            if not entry.has_data or entry.prev is None:
+                return False
+            entry = entry.prev
+        following = (self._active.at(height) for height in range(fork.height + 1, pruned))
+        return all(block is None or block.has_data for block in following)
+
     def _body_of(self, entry: BlockEntry) -> Block | None:
         return _unless_pruned(entry, flags.HAVE_DATA, lambda: read_body(self._store, entry))
 

@@ -259,7 +259,7 @@ async def getblockchaininfo(ctx: RpcContext) -> dict[str, Any]:
 
 def warnings_of(ctx: RpcContext) -> Sequence[str]:
     """What the operator should know."""
-    out = []
+    out = list(ctx.node.chainstate.warnings)
     if ctx.node.params.is_preview:
         out.append("This network's genesis block is a preview, not the launch one")
     return out

@@ -181,6 +181,13 @@ class WalletManager:
             database = self._open(folder)
             try:
                 wallet = await Wallet.load(name, self._host, database)
+                cursor = wallet.ledger.cursor
+                if cursor is not None and not self._host.chain.has_blocks_after(cursor):
+                    raise WalletError(
+                        WalletFault.WALLET,
+                        "Wallet loading failed. Prune: last wallet synchronisation goes beyond pruned data. You "
+                        "need to -reindex (download the whole blockchain again in case of a pruned node)",
+                    )
             except BaseException as error:
                 database.close()
                 if isinstance(error, StorageError):
