@@ -1,4 +1,4 @@
-"""btcd, a Bitcoin node of another make: found, or built with `go install`, and run on Bitcoin's regtest network."""
+"""btcd, a Bitcoin node of another make: found or built with `go install`, and run on Bitcoin's regtest network."""
 
 import base64
 import functools
