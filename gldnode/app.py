@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
         if status is not None:
             return status
     os.umask(0o077)
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    (config.data_dir / "wallets").mkdir(parents=True, exist_ok=True)
     lock = FolderLock(config.data_dir)
     lock.acquire()
     try:
