@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -24,6 +24,9 @@ from gldnode.params import NETWORKS
 from gldnode.rpc.argtypes import declared_params, method_names
 from gldnode.rpc.convert import ConvertError, convert_named, convert_positional
 from gldnode.rpc.json import JsonNumber, decode, encode
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["main"]
 
@@ -36,11 +39,13 @@ CLI_KEYS: Final = frozenset(
         "generate",
         "getinfo",
         "named",
+        "revenue",
         "rpcclienttimeout",
         "rpcconnect",
         "rpcwait",
         "rpcwaittimeout",
         "rpcwallet",
+        "stats",
         "stdin",
         "stdinrpcpass",
         "stdinwalletpassphrase",
@@ -55,13 +60,14 @@ or:     gld-cli [options] help <command>      Get help for a command
 Options:
 
   -chain=<name>          main, test, regtest or btc-regtest (default: main); also -regtest, -testnet, -btc-regtest
-  -color=<when>          Colour of -getinfo: always, auto, never (default: auto)
+  -color=<when>          Colour of -getinfo, -revenue, -stats: always, auto, never (default: auto)
   -completion            Print a completion script for bash
   -conf=<file>           Configuration file (default: gldnode.conf in the data folder)
   -datadir=<dir>         Data folder (default: ~/.gldnode)
   -generate              Mine to a new address of the wallet: -generate [nblocks] [maxtries]
   -getinfo               Get general information from the node
   -named                 Pass named instead of positional arguments (default: 0)
+  -revenue               Show what the shops took: -revenue [day|week|month] [days] [storeid]
   -rpcclienttimeout=<n>  Timeout in seconds of a request, 0 for none (default: 900)
   -rpcconnect=<ip>       Send commands to the node at this address (default: 127.0.0.1)
   -rpccookiefile=<file>  Location of the authentication cookie
@@ -71,6 +77,7 @@ Options:
   -rpcwait               Wait for the node to start
   -rpcwaittimeout=<n>    Seconds that -rpcwait waits, 0 for ever (default: 0)
   -rpcwallet=<name>      Send RPC to this wallet
+  -stats                 Show payment statistics of every store, or one: -stats [days] [storeid]
   -stdin                 Read extra arguments from standard input, one a line, until EOF
   -stdinrpcpass          Read the RPC password from standard input, one line
   -stdinwalletpassphrase Read the wallet passphrase from standard input, one line
@@ -252,6 +259,10 @@ def _run(flags: Sequence[str], words: Sequence[str]) -> int:
         return _getinfo(client, config)
     if config.get_bool("generate"):
         return _generate(client, config, arguments)
+    if config.get_bool("stats"):
+        return _stats(client, config, arguments)
+    if config.get_bool("revenue"):
+        return _revenue(client, config, arguments)
     if not arguments:
         raise CliError("too few parameters (need at least command)")
     return _print_answer(_call(client, config, arguments))
@@ -333,7 +344,7 @@ def _print_error(error: Any) -> int:
     return abs(code) % 256 or 1
 
 
-# --- -generate, -getinfo and -completion ---
+# --- -generate, -getinfo, -stats, -revenue and -completion ---
 
 
 def _generate(client: Client, config: Config, words: Sequence[str]) -> int:
@@ -405,18 +416,59 @@ def _getinfo(client: Client, config: Config) -> int:
     return 0
 
 
-def _print_table(rows: Sequence[tuple[str, Sequence[tuple[str, str]]]], when: str) -> None:
+def _stats(client: Client, config: Config, words: Sequence[str]) -> int:
+    """Payment statistics: `-stats [days] [storeid]`."""
+    if len(words) > 2:
+        raise CliError("too many arguments (maximum 2 for days and storeid)")
+    days = words[0] if words else "30"
+    names = list(words[1:])
+    if not names:
+        stores = _wait(client, config, "liststores", [])
+        if stores.error is not None:
+            return _print_error(stores.error)
+        names = [store["storeId"] for store in stores.result]
+    found = []
+    for name in names:
+        answer = _call(client, config, ["getstorestats", name, days])
+        if answer.error is not None:
+            return _print_error(answer.error)
+        found.append(answer.result)
+    from gldnode.cli_figures import print_stats
+
+    print_stats(_console(config.get("color") or "auto"), found)
+    return 0
+
+
+def _revenue(client: Client, config: Config, words: Sequence[str]) -> int:
+    """Revenue over time: `-revenue [period] [days] [storeid]`."""
+    if len(words) > 3:
+        raise CliError("too many arguments (maximum 3 for period, days and storeid)")
+    answer = _call(client, config, ["getrevenue", *words])
+    if answer.error is not None:
+        return _print_error(answer.error)
+    from gldnode.cli_figures import print_revenue
+
+    print_revenue(_console(config.get("color") or "auto"), answer.result)
+    return 0
+
+
+def _console(when: str) -> "Console":
     if when not in ("always", "auto", "never"):
         raise CliError("Invalid value for -color option. Valid values: always, auto, never.")
     from rich.console import Console
-    from rich.markup import escape
 
-    console = Console(
+    return Console(
         highlight=False,
         force_terminal=True if when == "always" else None,
         no_color=when == "never",
         soft_wrap=True,
     )
+
+
+def _print_table(rows: Sequence[tuple[str, Sequence[tuple[str, str]]]], when: str) -> None:
+    console = _console(when)
+    from rich.markup import escape
+
     for heading, details in rows:
         if heading:
             console.print(f"[bold blue]{escape(heading)}[/]")

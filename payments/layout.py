@@ -44,6 +44,15 @@ records are msgpack.
 | `R` reader, delivery                       | record Redelivery: asked for by hand, to be made            |
 | `g` principal, key                         | record IdempotencyRow                                       |
 | `G` u64 time, principal, key               | empty: idempotency rows by age                              |
+| `f` store, u32 day (UTC, since 1970)       | record Figures: settled payments and invoices of the day    |
+| `acct/user/` user                          | JSON User                                                   |
+| `acct/email/` lower-case e-mail            | user id                                                     |
+| `acct/member/` store `/` user              | role's name                                                 |
+| `acct/stores/` user `/` store              | role's name, the same the other way                         |
+| `arequest/item/` request                   | JSON PaymentRequest                                         |
+| `arequest/store/` store `/` request        | empty: the store's payment requests                         |
+| `anotice/` user `/` u64 desc., notice      | JSON Notice                                                 |
+| `anoticesettings/` user                    | JSON list: kinds of notices that the user does not want     |
 
 A *reader* is a webhook id, or `callback:` and a store id for the callback URLs of the store's invoices.
 """
@@ -73,7 +82,7 @@ __all__ = [
     "callback_reader",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 CURSOR: Final = b"C"
 SAFE_MODE: Final = b"F"
@@ -348,3 +357,8 @@ def idempotency_key(principal: str, name: str) -> bytes:
 
 def idempotency_age_key(at: int, principal: str = "", name: str = "") -> bytes:
     return b"G" + u64(at) + (key(principal, name) if principal or name else b"")
+
+
+def figures_key(store_id: str | None = None, day: int | None = None) -> bytes:
+    start = b"f" if store_id is None else b"f" + text(store_id)
+    return start if day is None else start + u32(day)

@@ -10,6 +10,7 @@ import msgspec
 
 from payments import layout
 from payments.events import Event, EventDraft, events_between
+from payments.figures import note_change
 from payments.invoice import Invoice, Payment, Presence, Status, due, next_deadline, status
 from storage.database import ABSENT, Txn
 from storage.documents import DocumentReader
@@ -57,6 +58,7 @@ def change_invoice(txn: Txn, before: Invoice | None, after: Invoice, now: int) -
     _write_payments(txn, before, after)
     _move_timer(txn, before, after)
     _note_due(txn, before, after)
+    note_change(txn, before, after)
     events = [append_event(txn, after.store_id, draft, now, after) for draft in events_between(before, after)]
     return after, events
 

@@ -6,11 +6,14 @@ of the caller is a PaymentError with code, sentence and HTTP status. The methods
 other: `storebook` (stores, keys), `invoicebook`, `hookbook` (webhooks, events), and here what uses them all.
 """
 
+from collections.abc import Sequence
+
 from gldnode.primitives.block import Block, parse_block
 from gldnode.primitives.hashes import BlockHash
 from payments.claims import Claim
 from payments.dispatcher import Dispatcher
 from payments.errors import PaymentError, not_found
+from payments.figures import Figures, add_figures, day_rows, period_rows
 from payments.hookbook import Delivery, HookBook
 from payments.idempotency import Idempotency, Sent
 from payments.invoicebook import BtngInvoiceDraft, UnassignedPayment
@@ -28,6 +31,7 @@ __all__ = [
     "BtngInvoiceDraft",
     "Claim",
     "Delivery",
+    "Figures",
     "Idempotency",
     "InvoiceDraft",
     "InvoiceFilter",
@@ -60,6 +64,23 @@ class PaymentService(HookBook):
         vault.reader_added = dispatcher.add
         dispatcher.start()
         vault.host.spawn("payments: upkeep", keep_tidy(vault.database, vault.host.clock))
+
+    def figures(self, store_id: str, start: int, end: int) -> Figures:
+        """Settled payments and invoices of the whole UTC days that `start` to `end` touch."""
+        with self._vault.reading() as reader:
+            days = day_rows(reader, store_id, start, end) if reader is not None else ()
+            return add_figures(figures for _, figures in days)
+
+    def revenue(
+        self, store_ids: Sequence[str], period: str, start: int, end: int
+    ) -> Sequence[tuple[str, int, Figures]]:
+        """(name, first second, figures) of each day, week or month with settled payments of these stores."""
+        days: list[tuple[int, Figures]] = []
+        with self._vault.reading() as reader:
+            if reader is not None:
+                for store_id in store_ids:
+                    days += day_rows(reader, store_id, start, end)
+        return period_rows(days, period)
 
     def receipt(self, invoice_id: str) -> Receipt:
         """What anyone can verify offline; reads blocks. 404, 409 receipt-not-available."""

@@ -1,32 +1,32 @@
-"""Payment statistics of a store, and revenue per day, week or month. Settled payments count, by when they came."""
+"""Payment statistics of a store, and revenue per day, week or month. Settled payments count, by when they came.
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+Figures are kept per UTC day with the payments themselves: an answer reads a row a day, whatever the history.
+"""
+
 from typing import Any
 
 from aiohttp import web
 
-from api.context import ApiContext
 from api.errors import ErrorShape, Invalid
 from api.handlers.reports import csv_line
 from api.models.stats import MethodStats, RevenueAnswer, RevenueRow, StatsAnswer
 from api.permissions import store_scopes
 from api.routing import Call, Param, ParamKind, RouteTable
 from gldnode.primitives.amount import format_amount_short
-from payments.invoice import Invoice, PaymentStatus, payment_status
-from payments.service import InvoiceFilter
+from payments.figures import DAY_S, PERIODS, average_text, share_text
 
 __all__ = ["table"]
 
 table = RouteTable("/api/v1", "Statistics", ErrorShape.GREENFIELD)
 
 PERMISSION = "btcpay.store.canviewreports"
-_PAGE = 200
-_MONTH_S = 30 * 86_400
-_LATE_S = 366 * 86_400
-_SPAN = (Param("from", ParamKind.TIMESTAMP, maximum=2**33), Param("to", ParamKind.TIMESTAMP, maximum=2**33))
+_MONTH_S = 30 * DAY_S
+_MAX_DAYS = 3700
+_QUERY = (
+    Param("from", ParamKind.TIMESTAMP, maximum=2**33, summary="Counts from the beginning of its day, UTC."),
+    Param("to", ParamKind.TIMESTAMP, maximum=2**33, summary="Counts to the end of its day, UTC."),
+    Param("format", summary="json or csv."),
+)
 
 
 @table.add(
@@ -35,29 +35,35 @@ _SPAN = (Param("from", ParamKind.TIMESTAMP, maximum=2**33), Param("to", ParamKin
     access=PERMISSION,
     answer=StatsAnswer,
     summary="Payments of a store",
-    query=_SPAN,
+    query=_QUERY,
 )
-async def get_store_stats(call: Call[None]) -> StatsAnswer:
-    context = call.context
+async def get_store_stats(call: Call[None]) -> StatsAnswer | web.Response:
+    service = call.context.service
     start, end = _span(call)
-    amounts: list[int] = []
-    statuses: Counter[str] = Counter()
-    async for invoice in _invoices(context, call.store, start, end):
-        if start <= invoice.created_at <= end:
-            statuses[context.service.state(invoice).status.value] += 1
-        amounts += _settled(invoice, start, end).values()
-    total, average = format_amount_short(sum(amounts)), _average(sum(amounts), len(amounts))
-    methods = [MethodStats(context.service.method_id, len(amounts), total, average, "100")] if amounts else []
+    figures = service.figures(call.store, start, end)
+    methods = [
+        MethodStats(
+            f"{service.unit}-{name}",
+            method.count,
+            format_amount_short(method.total),
+            average_text(method.total, method.count),
+            share_text(method.total, figures.total),
+        )
+        for name, method in figures.methods.items()
+    ]
+    if _is_csv(call):
+        header = ["paymentMethodId", "count", "total", "average", "share"]
+        return _csv(header, [[m.payment_method_id, m.count, m.total, m.average, m.share] for m in methods])
     return StatsAnswer(
         call.store,
         start,
         end,
-        context.service.unit,
-        len(amounts),
-        total,
-        average,
+        service.unit,
+        figures.count,
+        format_amount_short(figures.total),
+        average_text(figures.total, figures.count),
         methods,
-        dict(sorted(statuses.items())),
+        figures.invoices,
     )
 
 
@@ -67,91 +73,46 @@ async def get_store_stats(call: Call[None]) -> StatsAnswer:
     access=PERMISSION,
     answer=RevenueAnswer,
     summary="Revenue of all stores that the key may see",
-    query=(
-        Param("period", summary="day, week or month."),
-        *_SPAN,
-        Param("format", summary="json or csv."),
-    ),
+    query=(Param("period", summary="day, week or month."), *_QUERY),
 )
 async def get_revenue(call: Call[None]) -> RevenueAnswer | web.Response:
     period = (call.query["period"] or "day").lower()
-    if period not in ("day", "week", "month"):
+    if period not in PERIODS:
         raise Invalid("period", "The period is day, week or month.")
     start, end = _span(call)
-    totals: Counter[datetime] = Counter()
-    counts: Counter[datetime] = Counter()
-    for store_id in _visible_stores(call):
-        async for invoice in _invoices(call.context, store_id, start, end):
-            for received_at, amount in _settled(invoice, start, end).items():
-                first = period_start(received_at[0], period)
-                totals[first] += amount
-                counts[first] += 1
-    rows = [
-        RevenueRow(_name(first, period), int(first.timestamp()), counts[first], format_amount_short(totals[first]))
-        for first in sorted(totals)
-    ]
-    match (call.query["format"] or "json").lower():
-        case "json":
-            return RevenueAnswer(period, call.context.service.unit, rows, format_amount_short(totals.total()))
-        case "csv":
-            lines = [csv_line(["period", "start", "count", "total"])]
-            lines += [csv_line([row.period, row.start, row.count, row.total]) for row in rows]
-            return web.Response(body=b"".join(lines), content_type="text/csv", charset="utf-8")
-        case _:
-            raise Invalid("format", "The format is json or csv.")
-
-
-def period_start(at: int, period: str) -> datetime:
-    """The first second of the day, week (Monday) or month that `at` is in, UTC."""
-    day = datetime.fromtimestamp(at, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if period == "week":
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if period == "month" else day
-
-
-def _name(first: datetime, period: str) -> str:
-    match period:
-        case "week":
-            year, week, _ = first.isocalendar()
-            return f"{year}-W{week:02d}"
-        case "month":
-            return f"{first:%Y-%m}"
-        case _:
-            return f"{first:%Y-%m-%d}"
+    found = call.context.service.revenue(_visible_stores(call), period, start, end)
+    rows = [RevenueRow(name, first, sums.count, format_amount_short(sums.total)) for name, first, sums in found]
+    if _is_csv(call):
+        return _csv(["period", "start", "count", "total"], [[r.period, r.start, r.count, r.total] for r in rows])
+    total = sum(sums.total for _, _, sums in found)
+    return RevenueAnswer(period, call.context.service.unit, rows, format_amount_short(total))
 
 
 def _span(call: Call[Any]) -> tuple[int, int]:
-    """The asked time, by default the last thirty days."""
+    """The asked time in whole days, by default the last thirty."""
     end = call.query["to"] if call.query["to"] is not None else call.context.host.clock.now()
     start = call.query["from"] if call.query["from"] is not None else max(0, end - _MONTH_S)
     if start > end:
         raise Invalid("from", "from is after to")
-    return start, end
+    if end - start > _MAX_DAYS * DAY_S:
+        raise Invalid("from", f"At most {_MAX_DAYS} days.")
+    return start // DAY_S * DAY_S, end // DAY_S * DAY_S + DAY_S - 1
 
 
-def _settled(invoice: Invoice, start: int, end: int) -> dict[tuple[int, bytes], int]:
-    """Amounts of the settled payments that came in the span, by their time and outpoint."""
-    return {
-        (payment.received_at, payment.outpoint): payment.amount
-        for payment in invoice.payments
-        if start <= payment.received_at <= end and payment_status(payment) is PaymentStatus.SETTLED
-    }
+def _is_csv(call: Call[Any]) -> bool:
+    match (call.query["format"] or "json").lower():
+        case "json":
+            return False
+        case "csv":
+            return True
+        case _:
+            raise Invalid("format", "The format is json or csv.")
 
 
-async def _invoices(context: ApiContext, store_id: str, start: int, end: int) -> AsyncIterator[Invoice]:
-    """Those that may have a payment in the span; other requests get their turn between pages."""
-    cursor: str | None = None
-    while True:
-        wanted = InvoiceFilter(
-            start=max(0, start - _LATE_S), end=end, include_archived=True, take=_PAGE, cursor=cursor
-        )
-        page = context.service.list_invoices(store_id, wanted)
-        for invoice in page.invoices:
-            yield invoice
-        cursor = page.cursor
-        if cursor is None:
-            return
-        await asyncio.sleep(0)
+def _csv(header: list[str], rows: list[list[Any]]) -> web.Response:
+    return web.Response(
+        body=b"".join(csv_line(row) for row in [header, *rows]), content_type="text/csv", charset="utf-8"
+    )
 
 
 def _visible_stores(call: Call[None]) -> list[str]:
@@ -162,7 +123,3 @@ def _visible_stores(call: Call[None]) -> list[str]:
         for store in context.service.stores()
         if (scopes is None or store.id in scopes) and context.member_may(who, PERMISSION, store)
     ]
-
-
-def _average(total: int, count: int) -> str:
-    return format_amount_short((total + count // 2) // count if count else 0)

@@ -21,6 +21,7 @@ __all__ = ["TABLE", "declared_params", "describe", "method_names"]
 _TABLE: Final = """\
 abandontransaction txid
 abortrescan
+acknowledgereorg
 addconnection address connection_type v2transport*
 addnode node command v2transport*
 addpeeraddress address port* tried*
@@ -31,9 +32,11 @@ clearbanned
 combinepsbt txs*
 combinerawtransaction txs*
 converttopsbt hexstring permitsigdata* iswitness*
+createapikey label storeid permissions*
 createmultisig nrequired* keys* address_type
 createpsbt inputs* outputs~ locktime* replaceable* version* psbt_version*
 createrawtransaction inputs* outputs~ locktime* replaceable* version*
+createstore name merchant currency
 createwallet wallet_name disable_private_keys* blank* passphrase avoid_reuse* descriptors* \
     load_on_startup* external_signer* mnemonic
 decodepsbt psbt
@@ -77,6 +80,7 @@ getdeploymentinfo blockhash
 getdescriptorinfo descriptor
 getdifficulty
 getindexinfo index_name
+getinvoice invoiceid
 getmemoryinfo mode
 getmempoolancestors txid verbose*
 getmempooldescendants txid verbose*
@@ -93,9 +97,12 @@ getprioritisedtransactions
 getrawchangeaddress address_type
 getrawmempool verbose* mempool_sequence*
 getrawtransaction txid verbosity|verbose~ blockhash
+getreceipt invoiceid
 getreceivedbyaddress address minconf* include_immature_coinbase*
 getreceivedbylabel label minconf* include_immature_coinbase*
+getrevenue period days* storeid
 getrpcinfo
+getstorestats storeid days*
 gettransaction txid include_watchonly* verbose*
 gettxout txid n* include_mempool*
 gettxoutproof txids* blockhash
@@ -111,13 +118,17 @@ importmempool filepath options{use_current_time* apply_fee_delta_priority* apply
 invalidateblock blockhash
 joinpsbts txs*
 keypoolrefill newsize*
+listapikeys
 listbanned
 listdescriptors private*
+listinvoices storeid count* archived*
 listlabels purpose
 listlockunspent
 listreceivedbyaddress minconf* include_empty* include_watchonly* address_filter include_immature_coinbase*
 listsinceblock blockhash target_confirmations* include_watchonly* include_removed* include_change* label
+liststores
 listtransactions label|dummy count* skip* include_watchonly*
+listunassigned storeid count*
 listunspent minconf* maxconf* addresses* include_unsafe* query_options{minimumAmount maximumAmount \
     maximumCount* minimumSumAmount include_immature_coinbase*}
 listwalletdir
@@ -133,6 +144,7 @@ pruneblockchain height*
 reconsiderblock blockhash
 rescanblockchain start_height* stop_height*
 restorewallet wallet_name backup_file load_on_startup*
+revokeapikey id
 savemempool
 scanblocks action scanobjects* start_height* stop_height* filtertype options{filter_false_positives*}
 scantxoutset action scanobjects*
@@ -149,6 +161,7 @@ setban subnet command bantime* absolute*
 setlabel address label
 setmocktime timestamp*
 setnetworkactive state*
+setstoremerchant storeid merchant
 settxfee amount~
 signmessage address message
 signmessagewithprivkey privkey message
@@ -166,6 +179,7 @@ utxoupdatepsbt psbt
 validateaddress address
 verifychain checklevel* nblocks*
 verifymessage address signature message
+verifyreceipt receipt
 verifytxoutproof proof
 waitforblock blockhash timeout*
 waitforblockheight height* timeout*

@@ -6,11 +6,13 @@ import pytest
 
 from gldnode.rpc.argtypes import TABLE, describe
 from gldnode.rpc.methods import full_registry
+from payments.plugin import PaymentsPlugin
 from tests.support.daemon import DaemonProcess, run_cli
 
 
 def test_the_table_of_arguments_is_what_the_methods_declare() -> None:
     registry = full_registry()
+    registry.add(PaymentsPlugin.rpc_methods)
     for name, line in TABLE.items():
         method = registry.get(name)
         assert method is not None, f"{name} is in gldnode/rpc/argtypes.py only"
