@@ -118,17 +118,9 @@ async def submitblock(ctx: RpcContext, hexdata: str, dummy: str | None) -> str |
         block = parse_block(bytes.fromhex(hexdata))
     except (DecodeError, ValueError):
         raise RpcError(RpcCode.DESERIALIZATION_ERROR, "Block decode failed") from None
-    if not block.txs or not block.txs[0].is_coinbase:
-        raise RpcError(RpcCode.DESERIALIZATION_ERROR, "Block does not start with a coinbase")
     chainstate = ctx.node.chainstate
 
     def accept() -> str | None:
-        known = chainstate.entry(block.hash)
-        if known is not None:
-            if known.is_failed:
-                return "duplicate-invalid"
-            if known.has_data:
-                return "duplicate"
         complete = _with_witness_reserve(ctx, block)
         try:
             result = chainstate.accept_block(complete, requested=True)
@@ -144,15 +136,17 @@ async def submitblock(ctx: RpcContext, hexdata: str, dummy: str | None) -> str |
 def _with_witness_reserve(ctx: RpcContext, block: Block) -> Block:
     """A miner's block without the coinbase's witness gets it (Core: UpdateUncommittedBlockStructures)."""
     prev = ctx.node.chainstate.entry(block.header.prev_hash)
-    coinbase = block.txs[0]
     if (
         prev is None
-        or prev.height + 1 < ctx.node.params.deployments.segwit
+        or prev.height + 1 < ctx.node.chainstate.params.deployments.segwit
         or witness_commitment_index(block) is None
-        or coinbase.inputs[0].witness
+        or not block.txs[0].inputs
+        or block.txs[0].has_witness
     ):
         return block
-    return make_block(block.header, [with_witnesses(coinbase, [[bytes(32)]]), *block.txs[1:]])
+    first = block.txs[0]
+    stacks = [(bytes(32),), *(txin.witness for txin in first.inputs[1:])]
+    return make_block(block.header, [with_witnesses(first, stacks), *block.txs[1:]])
 
 
 @methods.method(
