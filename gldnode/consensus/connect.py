@@ -88,7 +88,14 @@ def connect_block(
     """
     coinbase = block.txs[0]
     overwritten = _existing_outputs(coinbase, view)
-    if overwritten and not rules.may_overwrite:
+    if (
+        not rules.may_overwrite
+        and (
+            overwritten
+            # Where every coinbase names its height none comes again, and then no payment's inputs do either.
+            or (rules.params.deployments.bip34 > 1 and any(_existing_outputs(tx, view) for tx in block.txs[1:]))
+        )
+    ):
         raise Reject("bad-txns-BIP30", "tried to overwrite transaction")
     try:
         delta = _connect(block, view, rules, sigops, overwritten)
