@@ -1,6 +1,7 @@
 """Mining: templates for miners, submitted blocks and headers."""
 
 import asyncio
+import logging
 from typing import Any, Final
 
 from gldnode.chain.entry import BlockEntry
@@ -25,6 +26,7 @@ from gldnode.settings import block_limits
 __all__ = ["methods"]
 
 methods = MethodGroup("Mining")
+log = logging.getLogger(__name__)
 LONG_POLL_CHECK_S: Final = 60
 
 
@@ -125,6 +127,7 @@ async def submitblock(ctx: RpcContext, hexdata: str, dummy: str | None) -> str |
         try:
             result = chainstate.accept_block(complete, requested=True)
         except Reject as reject:
+            log.error("ProcessNewBlock: AcceptBlock FAILED (%s)", reject)
             return reject.reason
         if result.status is AcceptStatus.CONNECTED:
             return None
