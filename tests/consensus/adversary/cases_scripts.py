@@ -40,16 +40,18 @@ def _spent(b: Bench, script: bytes, open_: Opener) -> Spot:
     return b.block(made, unlock(tx, *open_(tx, coin)))
 
 
+def _title(name: str) -> str:
+    return name if name.startswith("tapscript") else f"script: {name}"
+
+
 def _fails(name: str, text: str, script: bytes, open_: Opener | bytes = b"", at: int = 130) -> None:
     opener = open_ if callable(open_) else lambda tx, coin: (open_, ())
-    rejected(
-        f"script: {name}", f"block-script-verify-flag-failed ({text})", lambda b: _spent(b, script, opener), at=at
-    )
+    rejected(_title(name), f"block-script-verify-flag-failed ({text})", lambda b: _spent(b, script, opener), at=at)
 
 
 def _works(name: str, script: bytes, open_: Opener | bytes = b"", at: int = 130) -> None:
     opener = open_ if callable(open_) else lambda tx, coin: (open_, ())
-    accepted(f"script: {name}", lambda b: _spent(b, script, opener), at=at)
+    accepted(_title(name), lambda b: _spent(b, script, opener), at=at)
 
 
 def _witness(*stack: bytes) -> Opener:

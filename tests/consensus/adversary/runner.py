@@ -1,6 +1,7 @@
 """Runs cases against a node: in process, or a daemon over its RPC."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from gldnode.chain.chainstate import Chainstate
@@ -175,12 +176,18 @@ class Runner:
 
     def run(self, bench: Bench) -> None:
         """All steps of a case, then back to the base chain."""
-        self.stand_at(bench.at.height)
-        try:
+        with self.between(bench):
             for number, step in enumerate(bench.steps):
                 self._step(step, f"step {number} of {bench.name!r}")
+
+    @contextmanager
+    def between(self, bench: Bench) -> Iterator[None]:
+        """The node stands where the case begins; afterwards all that the case built is invalidated."""
+        self.stand_at(bench.at.height)
+        try:
+            yield
         finally:
-            heights = {spot.hash: spot.height for spot in self.base}
+            heights: dict[bytes, int] = {spot.hash: spot.height for spot in self.base}
             made: dict[bytes, int] = {
                 step.block.hash: heights[step.block.header.prev_hash]
                 for step in bench.steps
