@@ -1,4 +1,4 @@
-"""Old addresses of Greenfield that clients still use: two rewrites, and routes that are gone for good."""
+"""Old addresses of Greenfield that clients still use: rewrites, and routes that are gone for good."""
 
 import re
 
@@ -26,8 +26,13 @@ GONE: tuple[tuple[str, str], ...] = (
 
 
 def rewrite(request: web.BaseRequest) -> web.BaseRequest:
-    """`request` under its present address."""
+    """`request` under its present address. A slash at the end of an API path makes no difference."""
     path = request.path
+    if path.startswith("/api/v1/") and path.endswith("/"):
+        request = request.clone(
+            rel_url=request.rel_url.with_path(request.rel_url.raw_path.rstrip("/"), encoded=True, keep_query=True)
+        )
+        path = request.path
     match = _ON_CHAIN.match(path) if "hain/" in path else None
     if match is None:
         return request

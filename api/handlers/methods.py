@@ -74,6 +74,8 @@ async def set_payment_method(call: Call[MethodRequest]) -> MethodSettingsAnswer:
     service, body = call.context.service, call.body
     present = require_store(service, call.store).chain
     config, label, path = _config(body.config)
+    if config is None and body.derivation_scheme:  # clients of before 2.0 write it without an envelope
+        config, label, path = body.derivation_scheme, _text(body.label), _text(body.account_key_path)
     if config is None and present is None:
         raise Invalid("config", "Invalid configuration (an address, extended public key or descriptor is needed)")
     enabled = body.enabled if body.enabled is not None else (present.enabled if present is not None else True)

@@ -120,10 +120,16 @@ class StoreAnswer(Struct, rename="camel"):
 
 
 class MethodRequest(Struct, rename="camel"):
-    """`config` is an address, extended public key, descriptor, or an object with `derivationScheme`."""
+    """`config` is an address, extended public key, descriptor, or an object with `derivationScheme`.
+
+    The others are how clients of before 2.0 write it.
+    """
 
     enabled: bool | None = None
     config: AnyJson | UnsetType = UNSET
+    derivation_scheme: str | None = None
+    label: str | None = None
+    account_key_path: str | None = None
 
 
 class MethodSettingsAnswer(Struct, rename="camel"):
