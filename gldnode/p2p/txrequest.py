@@ -64,9 +64,10 @@ class TxRequests:
         self._in_flight: dict[int, int] = {}
         self._alarms: list[_Alarm] = []
         self._order = 0
+        self._count = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_hash.values()))
+        return self._count
 
     def count(self, peer_id: int) -> int:
         """Announcements of this peer that are still open."""
@@ -97,6 +98,7 @@ class TxRequests:
             delay += OVERLOADED_DELAY_MS
         rank = (not preferred, sha256(self._salt + peer_id.to_bytes(8, "little") + tx_hash)[:8])
         candidate = _Candidate(tx_hash, peer_id, is_wtxid, rank)
+        self._count += 1
         mine[tx_hash] = candidate
         self._by_hash.setdefault(tx_hash, {})[peer_id] = candidate
         self._alarm(now_ms + delay, candidate)
@@ -130,7 +132,9 @@ class TxRequests:
     def due(self, peer_id: int, now_ms: int) -> Iterator[tuple[bytes, bool]]:
         """(hash, is it a wtxid) of what to ask this peer for now; each is then under way."""
         self.advance(now_ms)
-        for tx_hash, candidate in list(self._chosen.get(peer_id, {}).items()):
+        if not self._chosen.get(peer_id):
+            return
+        for tx_hash, candidate in list(self._chosen[peer_id].items()):
             self._set(candidate, _State.ASKED)
             self._alarm(now_ms + EXPIRY_MS, candidate)
             yield tx_hash, candidate.is_wtxid
@@ -190,6 +194,6 @@ class TxRequests:
         self._by_peer[candidate.peer_id].pop(candidate.tx_hash, None)
         candidates = self._by_hash.get(candidate.tx_hash)
         if candidates is not None:
-            candidates.pop(candidate.peer_id, None)
+            self._count -= candidates.pop(candidate.peer_id, None) is not None
             if not candidates:
                 del self._by_hash[candidate.tx_hash]

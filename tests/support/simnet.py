@@ -87,7 +87,7 @@ class SimNode:
         self.network = network
         self.index = index
         self.entropy = SeededEntropy(random.Random(network.rng.random()))
-        self.chain = Chainstate.open(network.params, None, ChainOptions(), network.clock)
+        self.chain = Chainstate.open(network.params, None, network.options, network.clock)
         self.pool = Mempool(self.chain, MempoolOptions(), network.clock)
         self.chain.add_listener(self.pool.apply)
         self.log: list[str] = []
@@ -152,7 +152,16 @@ class SimNode:
 class SimNetwork:
     """The nodes and the wires between them."""
 
-    def __init__(self, seed: int, size: int, params: ChainParams = SIM_PARAMS, *, v2: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        size: int,
+        params: ChainParams = SIM_PARAMS,
+        *,
+        v2: bool = False,
+        options: ChainOptions | None = None,
+    ) -> None:
+        self.options = options or ChainOptions()
         self.rng = random.Random(seed)
         self.params = params
         self.v2 = v2
