@@ -6,6 +6,7 @@ from gldnode.primitives.hashes import sha256d
 __all__ = ["decode_base58", "decode_base58check", "encode_base58", "encode_base58check"]
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _DIGITS = {char: value for value, char in enumerate(_ALPHABET)}
 
 
@@ -14,9 +15,9 @@ def encode_base58(data: bytes) -> str:
     number = int.from_bytes(data, "big")
     digits: list[str] = []
     while number:
-        number, digit = divmod(number, 58)
-        digits.append(_ALPHABET[digit])
-    return "1" * zeros + "".join(reversed(digits))
+        number, pair = divmod(number, 58 * 58)
+        digits.append(_PAIRS[pair])
+    return "1" * zeros + "".join(reversed(digits)).lstrip("1")
 
 
 def decode_base58(text: str, max_bytes: int) -> bytes:
