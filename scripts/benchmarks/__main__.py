@@ -4,12 +4,13 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from scripts.benchmarks import connect, mempool
+from scripts.benchmarks import connect, mempool, payments
 from scripts.benchmarks.report import Figure, print_figures
 
 BENCHES: dict[str, tuple[str, Callable[[bool], list[Figure]]]] = {
     "connect": ("blocks and inputs: the benchmark chain, full verification, LevelDB on disk", connect.run),
     "mempool": ("transactions accepted into the mempool, one thread", mempool.run),
+    "payments": ("invoices, webhooks, blocks of payments, long histories; a daemon over HTTP", payments.run),
 }
 
 

@@ -1,0 +1,174 @@
+"""A payments database with very many open invoices, made by writing rows, and what a block costs on it."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gldnode.primitives.tx import TxIn, TxOut, make_tx
+from payments import layout
+from payments.invoice import Invoice
+from payments.repository import load_invoice
+from scripts.benchmarks.report import Figure
+from storage.database import Database
+from storage.kv import KV, Snapshot, WriteBatch
+from storage.leveldb import LevelKV
+from tests.support.host import ANYONE
+from tests.support.till import Till, open_till
+
+__all__ = ["block_figures", "fill_folder"]
+
+BATCH = 5_000
+PAID = 5_000
+AMOUNT = 100_000
+
+
+class CountingKV:
+    """A `KV` that counts reads of keys and starts of iterations."""
+
+    def __init__(self, inner: KV) -> None:
+        self.inner = inner
+        self.reads = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        self.reads += 1
+        return self.inner.get(key)
+
+    def iterate(
+        self,
+        *,
+        prefix: bytes | None = None,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+        keys_only: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        self.reads += 1
+        return self.inner.iterate(prefix=prefix, start=start, stop=stop, reverse=reverse, keys_only=keys_only)
+
+    def write(self, batch: WriteBatch, *, sync: bool) -> None:
+        self.inner.write(batch, sync=sync)
+
+    def snapshot(self) -> Snapshot:
+        return self.inner.snapshot()
+
+    def prefixed(self, prefix: bytes) -> KV:
+        return self.inner.prefixed(prefix)
+
+    def approximate_size(self) -> int:
+        return self.inner.approximate_size()
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def fill_folder(path: Path, store_id: str, count: int) -> list[str]:
+    """Copies of the store's one invoice in a closed database; gives list cursors, newest first."""
+    database = Database(LevelKV.open(path))
+    try:
+        with database.reader() as reader:
+            row, _ = next(reader.iterate(prefix=layout.by_time_key(store_id), keys_only=True))
+            invoice = load_invoice(reader, row[len(layout.by_time_key(store_id)) + 8 :].decode())
+        assert invoice is not None
+        return _fill(database.kv, invoice, count)
+    finally:
+        database.close()
+
+
+def _fill(kv: KV, model: Invoice, count: int) -> list[str]:
+    """Every row that names the model once more for each copy, with other names in it."""
+    terms = (model.id.encode(), model.script, model.address.encode())
+    rows = [
+        (key, value)
+        for key, value in kv.iterate()
+        if any(term in key for term in terms) or (key[:1] == b"A" and terms[0] in value)
+    ]
+    rows = [(key, value) for key, value in rows if key[:1] in b"iMATOSo"]
+    cursors = []
+    for start in range(0, count, BATCH):
+        batch = WriteBatch()
+        for number in range(start, min(start + BATCH, count)):
+            created = model.created_at - 1 - number // 50
+            name = b"btngpay_" + b"%022d" % number
+            name = name.translate(bytes.maketrans(b"0", b"z"))[: len(terms[0])]
+            script = model.script[:2] + b"bench" + number.to_bytes(len(model.script) - 7, "big")
+            address = model.address[:8].encode() + b"%0*d" % (len(model.address) - 8, number)
+            names = tuple(zip(terms, (name, script, address), strict=True))
+            for key, value in rows:
+                for old, new in names:
+                    key, value = key.replace(old, new), value.replace(old, new)
+                if key[:1] in b"TO":
+                    at = len(key) - len(name) - 8
+                    key = key[:at] + (0xFFFFFFFFFFFFFFFF - created).to_bytes(8, "big") + name
+                batch.put(key, value)
+            cursors.append(f"{created}-{name.decode()}")
+        kv.write(batch, sync=False)
+    if isinstance(kv, LevelKV):
+        kv.compact()
+    return cursors
+
+
+def _folder_size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+
+
+async def block_figures(base: Path, many: int) -> list[Figure]:
+    """A block of 5,000 payments in a shop with a thousand other open invoices, and with very many."""
+    few_s, few_reads, _, _ = await _block(base / "few", 1_000)
+    many_s, many_reads, unpaid, paid = await _block(base / "many", many)
+    return [
+        Figure(f"block of {PAID:,} payments, 1,000 open invoices", few_s * 1000, "ms"),
+        Figure(
+            f"block of {PAID:,} payments, {many:,} open invoices", many_s * 1000, "ms", "with 1,000", few_s * 1000
+        ),
+        Figure("database reads per output, 1,000 open invoices", few_reads, "reads"),
+        Figure(f"database reads per output, {many:,} open invoices", many_reads, "reads", "with 1,000", few_reads),
+        Figure("disk per unpaid invoice", unpaid, "bytes"),
+        Figure("disk per paid invoice", paid, "bytes"),
+    ]
+
+
+async def _block(base: Path, open_invoices: int) -> tuple[float, float, float, float]:
+    """Seconds, reads per output, bytes per unpaid and per paid invoice."""
+    folder = base / "db"
+    folder.mkdir(parents=True)
+    level = LevelKV.open(folder)
+    kv = CountingKV(level)
+    async with open_till(base / "node", coins=2, database=lambda: Database(kv)) as till:
+        model = await till.make_invoice("0.001", expiration_s=1_000_000)
+        _fill(level, model, open_invoices)
+        unpaid = _folder_size(folder) / open_invoices
+        before = _folder_size(folder)
+        invoices = [await till.make_invoice("0.001", expiration_s=1_000_000) for _ in range(PAID)]
+        seconds, reads = await _pay_all(till, kv, invoices)
+        level.compact()
+        paid = (_folder_size(folder) - before) / PAID
+        assert till.load(invoices[0]).payments
+        assert till.load(invoices[-1]).payments
+        await till.stop_payments()
+    shutil.rmtree(base)
+    return seconds, reads / PAID, unpaid, paid
+
+
+async def _pay_all(till: Till, kv: CountingKV, invoices: list[Invoice]) -> tuple[float, int]:
+    coin = till.take_coin()
+    fan = till.spend([coin], [TxOut(AMOUNT + 1000, ANYONE) for _ in invoices])
+    await till.mine_only([fan])
+    txs = [
+        make_tx(2, [TxIn(fan.outpoint(at), b"", 0xFFFFFFFF, (b"\x51",))], [TxOut(AMOUNT, invoice.script)])
+        for at, invoice in enumerate(invoices)
+    ]
+    engine = till.service.engine
+    apply = engine.apply
+    took = 0.0
+
+    async def timed(steps: object) -> None:
+        nonlocal took
+        begun = time.perf_counter()
+        await apply(steps)  # type: ignore[arg-type]
+        took += time.perf_counter() - begun
+
+    engine.apply = timed  # type: ignore[method-assign]
+    before = kv.reads
+    await till.mine_only(txs)
+    return took, kv.reads - before
