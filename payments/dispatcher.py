@@ -124,7 +124,7 @@ class _Worker:
             return
         async with asyncio.TaskGroup() as tasks:
             while self._refresh():
-                ring = self._bell.next_ring(self._state.store_id)
+                ring = self._bell.next_ring(self._endpoint.topic(self._state.store_id))
                 if not self._is_closed():
                     self._start_lanes(tasks)
                     self._start_events(tasks)

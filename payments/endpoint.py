@@ -53,6 +53,10 @@ class Endpoint:
         self.retries = True
         """Whether a failed delivery is tried again; as of the last look at the webhook."""
 
+    def topic(self, store_id: str) -> str:
+        """The bell that rings when there may be something for this endpoint."""
+        return store_id if self._callback_store is None else self._reader
+
     @property
     def has_circuit(self) -> bool:
         """Callbacks go to many hosts: one that is dead says nothing of the others."""

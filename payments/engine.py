@@ -32,7 +32,7 @@ from payments import layout
 from payments.invoice import TipFacts
 from payments.layout import CursorRow, SafeMode, Tracked
 from payments.ledger import Ledger, LedgerRules, Outcome
-from payments.signals import Bell
+from payments.signals import Bell, topics_of
 from storage.database import Database, Txn
 from storage.documents import DocumentReader
 from storage.errors import CommitFailed
@@ -389,7 +389,7 @@ class Engine:
         return result
 
     async def _tell(self, outcome: Outcome) -> None:
-        self._bell.ring(topic for invoice in outcome.invoices for topic in (invoice.id, invoice.store_id))
+        self._bell.ring(topic for invoice in outcome.invoices for topic in topics_of(invoice))
         if outcome.rebroadcast:
             await self._rebroadcast(outcome.rebroadcast)
 

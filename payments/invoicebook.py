@@ -25,6 +25,7 @@ from payments.outgoing import check_url
 from payments.rates import Rates
 from payments.readiness import Readiness, readiness_of
 from payments.repository import append_event, load_invoice
+from payments.signals import topics_of
 from payments.storebook import StoreBook
 from payments.stores import Store
 from payments.vault import Vault
@@ -100,9 +101,7 @@ class InvoiceBook(StoreBook):
                     invoice = load_invoice(txn, known.invoice_id)
                     assert invoice is not None
                     return Sent(invoice, known.answer)
-            current = txn.get_json(layout.store_key(store_id), Store)
-            if current is None:
-                raise not_found("store")
+            current = self._stores.get(store_id, store)
             tip = TipFacts(engine.cursor.height, fresh=False)
             invoice, _ = insert_invoice(txn, current, template, self._host.params, self._host.entropy, tip)
             if idempotency is not None:
@@ -110,7 +109,7 @@ class InvoiceBook(StoreBook):
             return Sent(invoice)
 
         sent = await self._vault.transact(insert)
-        self._vault.bell.ring((store_id,))
+        self._vault.bell.ring(topics_of(sent.invoice))
         return sent
 
     async def create_btng_invoice(
@@ -199,7 +198,7 @@ class InvoiceBook(StoreBook):
             return after, result
 
         changed = await self._vault.transact(work)
-        self._vault.bell.ring((invoice_id, changed[0].store_id))
+        self._vault.bell.ring(topics_of(changed[0]))
         return changed
 
     async def set_metadata(self, invoice_id: str, metadata: bytes) -> Invoice:

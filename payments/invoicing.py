@@ -1,12 +1,12 @@
 """Making invoices: what was asked for, checked and completed from the store's settings, becomes facts."""
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from gldnode.entropy import Entropy
@@ -43,6 +43,7 @@ MAX_TERM: Final = 512
 MIN_EXPIRATION_S: Final = 30
 MAX_EXPIRATION_S: Final = 10 * 365 * 86_400
 MAX_METADATA: Final = 100_000
+_SPACES: Final = re.compile(r"\s+")
 _MINTING_TRIES: Final = 1000
 _DISCARD_FEERATE: Final = 3000
 """Core's -dustrelayfee, grains per 1,000 vbytes."""
@@ -214,21 +215,31 @@ def _metadata(document: bytes) -> bytes:
     return document
 
 
+class _Known(msgspec.Struct, rename="camel"):
+    """What the metadata may say to us."""
+
+    order_id: msgspec.Raw = msgspec.Raw(b"null")
+    buyer_email: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_known = msgspec.json.Decoder(_Known).decode
+
+
 def order_id_of(metadata: bytes) -> str | None:
     """`orderId` of the metadata as text."""
     if b"orderId" not in metadata:
         return None
-    value = json.loads(metadata).get("orderId")
-    if value is None or isinstance(value, dict | list):
-        return None
-    return value if isinstance(value, str) else json.dumps(value)
+    raw = bytes(_known(metadata).order_id)
+    if raw[:1] == b'"':
+        return msgspec.json.decode(raw, type=str)
+    return None if raw[:1] in b"{[n" else raw.decode()
 
 
 def _email_of(metadata: bytes) -> str | None:
     if b"buyerEmail" not in metadata:
         return None
-    value = json.loads(metadata).get("buyerEmail")
-    return value if isinstance(value, str) else None
+    raw = bytes(_known(metadata).buyer_email)
+    return msgspec.json.decode(raw, type=str) if raw[:1] == b'"' else None
 
 
 def dust_limit(script: bytes) -> int:
@@ -271,9 +282,10 @@ def _with_address(txn: Txn, method: ChainMethod, invoice: Invoice, params: Chain
     index = int.from_bytes(txn.get(row) or b"", "big")
     for _ in range(_MINTING_TRIES):
         script, address = derive(method.text, index, params)
-        if txn.get(layout.watch_key(script)) is None:
-            txn.require(layout.watch_key(script), ABSENT)
-            txn.put_record(layout.watch_key(script), Watch(invoice.id))
+        watch = layout.watch_key(script)
+        if txn.get(watch) is None:
+            txn.require(watch, ABSENT)
+            txn.put_record(watch, Watch(invoice.id))
             txn.put(row, (index + 1).to_bytes(4, "big"))
             return replace(invoice, script=script, address=address, key_index=index)
         index += 1
@@ -291,4 +303,4 @@ def _index(txn: Txn, invoice: Invoice) -> None:
 
 def _terms(invoice: Invoice, order_id: str | None) -> Sequence[str]:
     found = (invoice.id, order_id, _email_of(invoice.metadata), invoice.own_address and invoice.address)
-    return [re.sub(r"\s+", " ", term) for term in (*found, *invoice.search_terms) if term]
+    return [_SPACES.sub(" ", term) for term in (*found, *invoice.search_terms) if term]

@@ -21,6 +21,7 @@ __all__ = ["chain_method_id", "derive", "derived_addresses", "normalise_method_i
 
 _ORIGIN: Final = re.compile(r"\[[0-9a-fA-F]{8}[0-9hH'/]*\]")
 _SUFFIX: Final = re.compile(r"(?P<key>[1-9A-HJ-NP-Za-km-z]+)(?:-\[(?P<kind>legacy|p2sh|taproot)\])?")
+_SEPARATOR: Final = re.compile(r"[-_]")
 _WRAP: Final = {None: "wpkh({})", "legacy": "pkh({})", "p2sh": "sh(wpkh({}))", "taproot": "tr({})"}
 MAX_CONFIG: Final = 4096
 
@@ -32,7 +33,7 @@ def chain_method_id(params: ChainParams) -> str:
 
 def normalise_method_id(text: str, params: ChainParams, aliases: tuple[str, ...] = ()) -> str:
     """A payment method id in Greenfield's canonical form; `aliases` are coins that mean the chain's own."""
-    parts = re.split(r"[-_]", text.strip())
+    parts = _SEPARATOR.split(text.strip())
     coin = parts[0].upper()
     if coin in aliases:
         coin = params.unit

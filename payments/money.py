@@ -35,6 +35,7 @@ PERCENT: Final = COIN
 WHOLE: Final = 100 * PERCENT
 
 _RATE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,12}))?")
+_CURRENCY = re.compile(r"[A-Z][A-Z0-9]{1,9}")
 _FIAT_LIMIT: Final = 10**10 * COIN - 1
 _POWERS: Final = tuple(int(f"1{'0' * n}") for n in range(9))
 _NO_MINOR_UNIT: Final = frozenset(
@@ -64,7 +65,7 @@ _COINS: Final = frozenset(("GLD", "BTC", "LTC", "XAU", "XAG"))
 def normalise_currency(text: str) -> str:
     """A currency's code: trimmed, upper case, 2 to 10 letters and digits. Raises AmountError."""
     code = text.strip().upper()
-    if not re.fullmatch(r"[A-Z][A-Z0-9]{1,9}", code):
+    if not _CURRENCY.fullmatch(code):
         raise AmountError(f"not a currency code: {text[:20]!r}")
     return code
 

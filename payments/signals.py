@@ -4,7 +4,17 @@ import asyncio
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
-__all__ = ["Bell"]
+from payments.invoice import Invoice
+from payments.layout import callback_reader
+
+__all__ = ["Bell", "topics_of"]
+
+
+def topics_of(invoice: Invoice) -> tuple[str, ...]:
+    """Who waits for a change of this invoice."""
+    if invoice.callback_url is None:
+        return invoice.id, invoice.store_id
+    return invoice.id, invoice.store_id, callback_reader(invoice.store_id)
 
 
 class Bell:

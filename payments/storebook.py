@@ -24,6 +24,7 @@ __all__ = ["StoreBook"]
 
 MAX_NAME = 50
 MAX_PREVIEW = 1000
+MAX_KEYS_KEPT = 10_000
 
 
 class StoreBook:
@@ -32,6 +33,8 @@ class StoreBook:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._stores: dict[str, Store] = {}
+        self._keys: dict[str, ApiKey] = {}
+        """Keys in clear that were looked up before; a creating shop asks thousands of times with one."""
 
     @property
     def _host(self) -> NodeHost:
@@ -225,8 +228,16 @@ class StoreBook:
 
     def authenticate(self, key: str) -> ApiKey | None:
         """The key's record, None for an unknown one."""
+        known = self._keys.get(key)
+        if known is not None:
+            return known
         with self._vault.reading() as reader:
-            return apikeys.find_key(reader, key) if reader is not None else None
+            found = apikeys.find_key(reader, key) if reader is not None else None
+        if found is not None:
+            if len(self._keys) >= MAX_KEYS_KEPT:
+                self._keys.clear()
+            self._keys[key] = found
+        return found
 
     def api_keys(self, user_id: str | None = None) -> Sequence[ApiKey]:
         """All keys, or a user's."""
@@ -237,7 +248,11 @@ class StoreBook:
     async def revoke_api_key(self, key_id: str) -> bool:
         """Whether there was such a key."""
         self._vault.open()
-        return await self._vault.transact(lambda txn: apikeys.revoke_key(txn, key_id))
+        self._keys.clear()
+        try:
+            return await self._vault.transact(lambda txn: apikeys.revoke_key(txn, key_id))
+        finally:
+            self._keys.clear()  # what was looked up while the revocation was on its way to the disk
 
 
 def _require_store(txn: Txn, store_id: str) -> Store:

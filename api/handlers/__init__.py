@@ -25,12 +25,12 @@ __all__ = ["payment_tables", "system_tables"]
 def payment_tables() -> list[RouteTable]:
     """What the sites serve where the node takes payments."""
     return [
+        invoices.table,  # first: a path is looked for in this order, and these are asked for most
         btngpay.table,
         keys.table,
         users.table,
         stores.table,
         methods.table,
-        invoices.table,
         webhooks.table,
         activity.table,
         payment_requests.table,
