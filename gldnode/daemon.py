@@ -85,7 +85,8 @@ class Daemon:
         self.sites: Sites | None = None
         self.registry: Registry | None = None
         self._undo: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        self._progress_due = self._progress_log_due = self.clock.monotonic() + PROGRESS_S
+        self._progress_of = ""
+        self._progress_due = self._progress_log_due = 0.0
 
     async def run(self) -> int:
         """Start, wait for the end, stop. The process's exit status."""
@@ -259,14 +260,15 @@ class Daemon:
     def _show_progress(self, what: str, done: int, total: int) -> None:
         """Of opening the chain; called often, and in the validation thread."""
         now = self.clock.monotonic()
-        if now < self._progress_due:
+        is_new = what != self._progress_of
+        if now < self._progress_due and not is_new:
             return
         self._progress_due = now + PROGRESS_S
         text = f"{what} ({done * 100 // total}%)…" if total else f"{what} ({done:,})…"
         self.state.warmup = text
         self.display.stage(text)
-        if now >= self._progress_log_due:
-            self._progress_log_due = now + PROGRESS_LOG_S
+        if is_new or now >= self._progress_log_due:
+            self._progress_of, self._progress_log_due = what, now + PROGRESS_LOG_S
             log.info("%s", text)
 
     def _stage(self, text: str) -> None:

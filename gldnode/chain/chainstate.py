@@ -213,9 +213,13 @@ class Chainstate(ChainReader):
         if recorded is not None and recorded is not active.tip_entry and not recorded.is_failed:
             # Followers may have seen it: only a decision may take it away, not a crash.
             activator.roll_to(recorded, self._progress, trust_scripts=not options.reindex_chainstate)
-        for entry in self._assumptions.contradicted():
+        contradicted = self._assumptions.contradicted()
+        for entry in contradicted:
             index.mark_failed(entry)
-        index.prune_candidates(active.tip_entry)
+        if contradicted:
+            index.rebuild_candidates()
+        else:
+            index.prune_candidates(active.tip_entry)
         try:
             activator.activate_best()
         except Interrupted:

@@ -77,17 +77,8 @@ class DaemonProcess:
         return self._process.pid
 
     def start(self, timeout_s: float = 40) -> "DaemonProcess":
-        self.base.mkdir(parents=True, exist_ok=True)
         seen = len(self.log_text)
-        output = (self.base / "output.txt").open("ab")
-        with output:
-            self._process = subprocess.Popen(
-                _command(self.base, (*self.flags, "-printtoconsole=0")),
-                cwd=PROJECT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+        process = self.launch()
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             text = self.log_text[seen:]
@@ -95,11 +86,24 @@ class DaemonProcess:
             if found and "init message: Done loading" in text:
                 self.port = int(found[1])
                 return self
-            if self._process.poll() is not None:
+            if process.poll() is not None:
                 break
             time.sleep(0.05)
         self.kill()
         raise AssertionError(f"the daemon did not start: {(self.base / 'output.txt').read_text()}{self.log_text}")
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        """Begin to start, and do not wait for it."""
+        self.base.mkdir(parents=True, exist_ok=True)
+        with (self.base / "output.txt").open("ab") as output:
+            self._process = subprocess.Popen(
+                _command(self.base, (*self.flags, "-printtoconsole=0")),
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        return self._process
 
     def cookie(self) -> str:
         return (self.folder / ".cookie").read_text()
