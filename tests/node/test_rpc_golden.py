@@ -101,10 +101,7 @@ def _util_cases() -> list[Any]:
 @pytest.mark.parametrize(("output", "regtest"), _util_cases())
 def test_decoderawtransaction_of_published_transactions(output: Path, regtest: bool) -> None:
     golden = json.loads(output.read_text(), parse_float=Decimal)
-    if not golden["vin"]:
-        tx = decode_tx(golden["hex"], witness=False)
-    else:
-        tx = decode_tx(golden["hex"])
+    tx = decode_tx(golden["hex"]) if golden["vin"] else decode_tx(golden["hex"], witness=False)
     assert as_json(tx_json(tx, BTC_REGTEST if regtest else BITCOIN_MAIN)) == golden
 
 
