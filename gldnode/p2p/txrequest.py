@@ -124,7 +124,7 @@ class TxRequests:
         for tx_hash, candidate in list(self._by_peer.get(peer_id, {}).items()):
             self._set(candidate, _State.DONE)
             self._remove(candidate)
-            self._choose(tx_hash)
+            self._settle(tx_hash)
         self._by_peer.pop(peer_id, None)
         self._chosen.pop(peer_id, None)
         self._in_flight.pop(peer_id, None)
@@ -183,12 +183,16 @@ class TxRequests:
     def _finish(self, candidate: _Candidate) -> None:
         """It will not give the transaction: the next one; when nobody is left the transaction is forgotten."""
         self._set(candidate, _State.DONE)
-        candidates = self._by_hash.get(candidate.tx_hash, {})
+        self._settle(candidate.tx_hash)
+
+    def _settle(self, tx_hash: bytes) -> None:
+        """A candidate has dropped out."""
+        candidates = self._by_hash.get(tx_hash, {})
         if all(other.state is _State.DONE for other in candidates.values()):
             for other in list(candidates.values()):
                 self._remove(other)
         else:
-            self._choose(candidate.tx_hash)
+            self._choose(tx_hash)
 
     def _remove(self, candidate: _Candidate) -> None:
         self._by_peer[candidate.peer_id].pop(candidate.tx_hash, None)
