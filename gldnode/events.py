@@ -20,6 +20,7 @@ __all__ = [
     "MempoolTxRefused",
     "MempoolTxRemoved",
     "RemovalReason",
+    "Rival",
     "Tip",
     "TipChanged",
     "UnknownCursor",
@@ -37,6 +38,16 @@ class Tip:
     median_time: int
     """Median time past including this block, BIP 113."""
     chain_work: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A branch beside the active chain that has nearly the tip's work, or as much, and breaks no known rule."""
+
+    hash: BlockHash
+    height: int
+    fork_height: int
+    """Of the last block that both have."""
 
 
 @dataclass(frozen=True, slots=True)

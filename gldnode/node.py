@@ -21,7 +21,7 @@ from gldnode.clock import MockableClock
 from gldnode.config import Config
 from gldnode.entropy import Entropy, SystemEntropy
 from gldnode.errors import Reject
-from gldnode.events import ChainStep, Cursor, Hint, Tip, TipChanged
+from gldnode.events import ChainStep, Cursor, Hint, Rival, Tip, TipChanged
 from gldnode.hints import BoundedHints
 from gldnode.mempool.core import MempoolEvent
 from gldnode.mempool.options import MempoolOptions
@@ -72,6 +72,9 @@ class NodeChainView:
     def height_of(self, block_hash: BlockHash) -> int | None:
         entry = self._chain.entry(block_hash)
         return None if entry is None or not self._chain.is_active(entry) else entry.height
+
+    def rival(self) -> Rival | None:
+        return self._chain.rival()
 
     def header(self, block_hash: BlockHash) -> bytes | None:
         entry = self._chain.entry(block_hash)

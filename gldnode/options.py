@@ -60,7 +60,7 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         prune=n  Delete old blocks to stay below n MiB (0 = keep all, 1 = by RPC; default: 0)
         reindex  Rebuild the block index and chain state from the block files
         reindex-chainstate  Rebuild the chain state from the blocks
-        safemode  Pause settlement after deep reorganisations (default: 1)
+        safemode  Pause settlement after deep reorganisations and while branches compete (default: 1)
         settings=file  Accepted for compatibility
         shutdownnotify=cmd  Execute a command before shutting down
         startupnotify=cmd  Execute a command when start-up is complete

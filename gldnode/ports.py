@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from gldnode.clock import Clock
 from gldnode.entropy import Entropy
-from gldnode.events import ChainStep, Cursor, Hint, Tip, UnknownCursor
+from gldnode.events import ChainStep, Cursor, Hint, Rival, Tip, UnknownCursor
 from gldnode.params import ChainParams
 from gldnode.primitives.coin import Coin
 from gldnode.primitives.hashes import BlockHash, Txid
@@ -35,6 +35,10 @@ class ChainView(Protocol):
 
     def height_of(self, block_hash: BlockHash) -> int | None:
         """Height of an active-chain block, None for an unknown or stale one."""
+        ...
+
+    def rival(self) -> Rival | None:
+        """The strongest branch that competes with the active chain: within one block's work of its tip."""
         ...
 
     def header(self, block_hash: BlockHash) -> bytes | None:

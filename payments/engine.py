@@ -72,6 +72,7 @@ class Engine:
         self._inbox: list[Hint] = []
         self._inbox_filled = asyncio.Event()
         self._taking = 1  # the whole mempool, at first
+        self._is_careful = host.option("safemode") not in ("0", "false")
         self._rules = LedgerRules(host.params.coinbase_maturity, self.payment_fee, host.chain.coin)
         cursor = read_cursor(database.reader())
         if cursor is None:
@@ -174,6 +175,8 @@ class Engine:
 
     def _safety(self, txn: Txn, steps: Sequence[ChainStep], height: int, now: int) -> bool:
         """Whether settlement goes on after these steps; begins and ends the safe mode."""
+        if not self._is_careful:
+            return True
         depth = sum(isinstance(step, BlockDisconnected) for step in steps)
         mode = txn.get_record(layout.SAFE_MODE, SafeMode)
         if depth > CAREFUL_DEPTH:
@@ -183,8 +186,24 @@ class Engine:
             log.warning("%d blocks were taken back: nothing settles before height %d", depth, mode.until_height)
         if mode is not None and height >= mode.until_height:
             txn.delete(layout.SAFE_MODE)
-            mode = None
-        return mode is None
+        return self._is_safe(txn, height, now)
+
+    def _is_safe(self, txn: Txn, height: int, now: int) -> bool:
+        """Whether there is no safe mode; begins one where a branch competes with the tip."""
+        if not self._is_careful:
+            return True
+        if txn.get(layout.SAFE_MODE) is not None:
+            return False
+        rival = self._host.chain.rival()
+        if rival is None or rival.fork_height + SAFE_AGAIN_DEPTH <= height:
+            return True
+        if rival.fork_height < int.from_bytes(txn.get(layout.ACKNOWLEDGED) or b"", "big"):
+            return True
+        until = rival.fork_height + SAFE_AGAIN_DEPTH
+        mode = SafeMode(now, rival.height - rival.fork_height, until, contested=True)
+        txn.put_record(layout.SAFE_MODE, mode)
+        log.warning("A branch of %d blocks competes with the tip: nothing settles before %d", mode.depth, until)
+        return False
 
     async def acknowledge(self) -> bool:
         """End the safe mode by the operator's word. Whether there was one."""
@@ -193,6 +212,7 @@ class Engine:
             if txn.get(layout.SAFE_MODE) is None:
                 return Outcome(), False
             txn.delete(layout.SAFE_MODE)
+            txn.put(layout.ACKNOWLEDGED, (self._cursor.height + 1).to_bytes(4, "big"))
             ledger = self._ledger(txn, TipFacts(self._cursor.height, fresh=False), self._host.clock.now())
             _wake_waiting(txn, ledger)
             return ledger.finish(), True
@@ -371,15 +391,16 @@ class Engine:
 
     def ledger(self, txn: Txn, *, fresh: bool = False) -> Ledger:
         """The books within the caller's transaction, as of the cursor. Tell `announce` the outcome."""
-        tip = TipFacts(self._cursor.height, fresh, txn.get(layout.SAFE_MODE) is None)
-        return self._ledger(txn, tip, self._host.clock.now())
+        now = self._host.clock.now()
+        tip = TipFacts(self._cursor.height, fresh, self._is_safe(txn, self._cursor.height, now))
+        return self._ledger(txn, tip, now)
 
     async def _book(self, work: Callable[[Ledger], object]) -> None:
         await self._book_with(lambda ledger, _: work(ledger), self._host.clock.now(), fresh=False)
 
     async def _book_with(self, work: Callable[[Ledger, Txn], object], now: int, *, fresh: bool) -> object:
         def book(txn: Txn) -> tuple[Outcome, object]:
-            tip = TipFacts(self._cursor.height, fresh, txn.get(layout.SAFE_MODE) is None)
+            tip = TipFacts(self._cursor.height, fresh, self._is_safe(txn, self._cursor.height, now))
             ledger = self._ledger(txn, tip, now)
             result = work(ledger, txn)
             return ledger.finish(), result

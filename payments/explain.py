@@ -27,10 +27,12 @@ def explain(invoice: Invoice, tip_height: int, safe_mode: SafeMode | None, unit:
     if state.status is Status.INVALID and invoice.invalid_at:
         sentences.append("It was paid, but not confirmed within the monitoring time.")
     if safe_mode is not None:
-        sentences.append(
-            f"{safe_mode.depth} blocks were taken back: nothing settles before block {safe_mode.until_height} "
-            "or the operator's word."
+        what = (
+            f"A branch of {safe_mode.depth} blocks competes with the chain's tip"
+            if safe_mode.contested
+            else f"{safe_mode.depth} blocks were taken back"
         )
+        sentences.append(f"{what}: nothing settles before block {safe_mode.until_height} or the operator's word.")
     return sentences
 
 

@@ -7,6 +7,7 @@ records are msgpack.
 |--------------------------------------------|-------------------------------------------------------------|
 | `C`                                        | record Cursor: last block handled                           |
 | `F`                                        | record SafeMode, absent when there is none                  |
+| `f`                                        | u32: rivals that forked below this height are acknowledged  |
 | `s` store                                  | JSON Store                                                  |
 | `j` descriptor id (32)                     | next index of the descriptor, u32                           |
 | `k` SHA-256 of an API key                  | JSON ApiKey                                                 |
@@ -64,6 +65,7 @@ import msgspec
 from storage.keys import key, text, u32, u64, u64_descending
 
 __all__ = [
+    "ACKNOWLEDGED",
     "CURSOR",
     "SAFE_MODE",
     "SCHEMA_VERSION",
@@ -86,6 +88,7 @@ SCHEMA_VERSION: Final = 2
 
 CURSOR: Final = b"C"
 SAFE_MODE: Final = b"F"
+ACKNOWLEDGED: Final = b"f"
 
 
 class CursorRow(msgspec.Struct, frozen=True, array_like=True):
@@ -94,12 +97,14 @@ class CursorRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SafeMode(msgspec.Struct, frozen=True, array_like=True):
-    """Settlement pauses after a deep reorganisation."""
+    """Settlement pauses after a deep reorganisation, and while two branches are nearly equal."""
 
     since: int
     depth: int
-    """Blocks that were taken back."""
+    """Blocks that were taken back, or that the competing branch has."""
     until_height: int
+    contested: bool = False
+    """Nothing was taken back, but a branch within one block's work of the tip may do so."""
 
 
 class Watch(msgspec.Struct, frozen=True, array_like=True):

@@ -15,9 +15,9 @@ from gldnode.chain.index import BlockIndex
 from gldnode.chain.layout import PRUNED_KEY
 from gldnode.chain.options import ChainOptions, ChainTip
 from gldnode.chain.space import DiskSpace
-from gldnode.chain.tips import chain_tips
+from gldnode.chain.tips import chain_tips, strongest_rival
 from gldnode.clock import Clock
-from gldnode.events import ChainStep, Cursor, Tip
+from gldnode.events import ChainStep, Cursor, Rival, Tip
 from gldnode.params import ChainParams
 from gldnode.primitives.block import Block
 from gldnode.primitives.coin import BlockUndo, Coin
@@ -95,6 +95,10 @@ class ChainReader:
     def chain_tips(self) -> list[ChainTip]:
         """`getchaintips`: every branch's end, the highest first."""
         return chain_tips(self._index, self._active)
+
+    def rival(self) -> Rival | None:
+        """The strongest branch within one block's work of the tip; None where nothing competes. Any thread."""
+        return strongest_rival(self._index, self._active)
 
     def block_hash(self, height: int) -> BlockHash | None:
         entry = self._active.at(height)
