@@ -1,19 +1,28 @@
 """Payments' values as Greenfield's answers. Amounts are written as text, exactly."""
 
+from dataclasses import asdict
+
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from api.context import ApiContext
-from api.models.invoices import CheckoutAnswer, InvoiceAnswer, MethodAnswer, PaymentAnswer, ReceiptRequest
+from api.models.invoices import (
+    CheckoutAnswer,
+    InvoiceAnswer,
+    MethodAnswer,
+    PaymentAnswer,
+    ReceiptRequest,
+    RiskAnswer,
+)
 from gldnode.address import script_to_address
 from gldnode.primitives.amount import format_amount_short
 from gldnode.primitives.hashes import to_display_hex
 from payments.accounting import method_figures, paid_text, price_text
-from payments.invoice import Invoice, Payment, allowed_marks, payment_status
+from payments.invoice import Invoice, Payment, allowed_marks, depth, payment_status
 from payments.stores import Store
 from payments.uri import payment_uri
 
-__all__ = ["invoice_answer", "method_answers"]
+__all__ = ["invoice_answer", "method_answers", "payment_answer"]
 
 _EMPTY = Raw(b"{}")
 
@@ -66,15 +75,17 @@ def method_answers(
             due=figures.due_text,
             amount=format_amount_short(figures.amount),
             payment_method_fee=format_amount_short(figures.fee),
-            payments=[payment_answer(context, payment) for payment in payments],
+            payments=[payment_answer(context, invoice, payment) for payment in payments],
             activated=True,
             additional_data=_additional_data(context, invoice, sensitive),
         )
     ]
 
 
-def payment_answer(context: ApiContext, payment: Payment) -> PaymentAnswer:
+def payment_answer(context: ApiContext, invoice: Invoice, payment: Payment) -> PaymentAnswer:
     """The id is the outpoint with a dash."""
+    service = context.service
+    risk = service.risk(invoice, payment)
     vout = int.from_bytes(payment.outpoint[32:], "little")
     return PaymentAnswer(
         id=f"{to_display_hex(payment.txid)}-{vout}",
@@ -83,6 +94,9 @@ def payment_answer(context: ApiContext, payment: Payment) -> PaymentAnswer:
         fee=format_amount_short(payment.fee),
         status=payment_status(payment).value,
         destination=script_to_address(payment.script, context.host.params) or payment.script.hex(),
+        confirmations=depth(payment, service.tip_height),
+        block_height=payment.height if payment.height >= 0 else None,
+        risk=UNSET if risk is None else RiskAnswer(**{**asdict(risk), "findings": list(risk.findings)}),
     )
 
 

@@ -16,7 +16,7 @@ from payments.errors import FieldProblem, PaymentError, ValidationError, not_fou
 from payments.events import EventDraft, EventType
 from payments.explain import explain
 from payments.idempotency import Idempotency, Sent, find_answer, keep_answer
-from payments.invoice import Invoice, State, Status, TipFacts, mark, status
+from payments.invoice import Invoice, Payment, State, Status, TipFacts, mark, status
 from payments.invoicing import InvoiceDraft, clean_memo, insert_invoice, invoice_template, order_id_of
 from payments.layout import Loose, SafeMode
 from payments.ledger import Ledger
@@ -25,6 +25,7 @@ from payments.outgoing import check_url
 from payments.rates import Rates
 from payments.readiness import Readiness, readiness_of
 from payments.repository import append_event, load_invoice
+from payments.risk import RiskReport, risk_report
 from payments.signals import topics_of
 from payments.storebook import StoreBook
 from payments.stores import Store
@@ -179,6 +180,10 @@ class InvoiceBook(StoreBook):
         if invoice is None:
             raise not_found("invoice")
         return explain(invoice, self.tip_height, self.safe_mode(), self.unit)
+
+    def risk(self, invoice: Invoice, payment: Payment) -> RiskReport | None:
+        """What the node's mempool says of an unconfirmed payment; None for one that is in a block."""
+        return risk_report(invoice, payment, self._host.mempool, self._host.clock.now())
 
     # Changing
 

@@ -5,7 +5,7 @@ from api.handlers.invoices import MODIFY, VIEW, invoice_of, twins
 from api.models.activity import AssignRequest, EventsAnswer, ExplainAnswer, UnassignedAnswer
 from api.models.invoices import InvoiceAnswer
 from api.routing import Call, Param, ParamKind, RouteTable
-from api.views import invoice_answer
+from api.views import invoice_answer, payment_answer
 from gldnode.primitives.amount import format_amount_short
 from gldnode.primitives.hashes import to_display_hex
 from payments.service import UnassignedPayment
@@ -15,6 +15,7 @@ __all__ = ["table"]
 table = RouteTable("/api/v1", "Activity", ErrorShape.GREENFIELD)
 
 _MAX_WAIT_S = 25
+MAX_EXPLAINED = 100
 
 
 @table.add(
@@ -64,7 +65,13 @@ async def list_invoice_events(call: Call[None]) -> EventsAnswer:
 async def explain_invoice(call: Call[None]) -> ExplainAnswer:
     service, invoice = call.context.service, invoice_of(call)
     state = service.state(invoice)
-    return ExplainAnswer(invoice.id, state.status.value, state.additional.value, list(service.explain(invoice.id)))
+    return ExplainAnswer(
+        invoice.id,
+        state.status.value,
+        state.additional.value,
+        list(service.explain(invoice.id)),
+        [payment_answer(call.context, invoice, payment) for payment in invoice.payments[-MAX_EXPLAINED:]],
+    )
 
 
 @table.add(

@@ -61,7 +61,7 @@ INVOICE_FIELDS = (
 def payment_rows(context: ApiContext, invoice: Invoice) -> Iterator[Row]:
     service, digits = context.service, currency_digits(invoice.currency)
     for payment in invoice.accounted:
-        shown = payment_answer(context, payment)
+        shown = payment_answer(context, invoice, payment)
         worth = format_price(value_at_rate(payment.amount, invoice.rate, digits), 0)
         yield [
             *(shown.received_date, invoice.id, _order_id(invoice), "On-Chain", service.method_id),

@@ -10,7 +10,14 @@ from msgspec import Raw
 from api.context import ApiContext
 from api.errors import ErrorShape, Invalid
 from api.fields import Given, amount_text, duration, enum_of, is_null
-from api.models.stores import StoreAnswer, StoreReceipt, StoreRequest
+from api.models.stores import (
+    DepthRuleModel,
+    StoreAnswer,
+    StoreReceipt,
+    StoreRequest,
+    ZeroConfAnswer,
+    ZeroConfRequest,
+)
 from api.permissions import store_scopes
 from api.routing import Call, RouteTable
 from api.views import percent
@@ -19,7 +26,7 @@ from payments.invoice import FeeMode, SpeedPolicy, ZeroConf
 from payments.methods import normalise_method_id
 from payments.money import parse_percent
 from payments.service import require_store
-from payments.stores import SETTING_NAMES, ReceiptOptions, Store, StoreSettings
+from payments.stores import SETTING_NAMES, DepthRule, ReceiptOptions, Store, StoreSettings
 
 __all__ = ["table"]
 
@@ -31,6 +38,7 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _URLS = ("website", "logo_url", "css_url", "payment_sound_url")
 _TEXT_LIMIT = 2000
 _DAY_S = 86_400
+MAX_CONFIRMATIONS = 1000
 _RANGES_S = {
     "invoice_expiration": (60, 24 * _DAY_S),
     "display_expiration_timer": (60, 24 * _DAY_S),
@@ -84,7 +92,8 @@ async def get_store(call: Call[None]) -> StoreAnswer:
     summary="Change a store's settings",
 )
 async def update_store(call: Call[StoreRequest]) -> StoreAnswer:
-    changes = _changes(call.body, call.context)
+    store = require_store(call.context.service, call.store)
+    changes = _changes(call.body, call.context, store.settings)
     return store_answer(await call.context.service.update_store(call.store, changes), call.context)
 
 
@@ -110,11 +119,20 @@ def store_answer(store: Store, context: ApiContext) -> StoreAnswer:
         minimum_amount=format_amount_short(settings.minimum_amount),
         maximum_amount=format_amount_short(settings.maximum_amount) if settings.maximum_amount else None,
         zero_conf_limit=format_amount_short(settings.zero_conf.max_amount),
+        zero_conf=ZeroConfAnswer(
+            format_amount_short(settings.zero_conf.max_amount),
+            settings.zero_conf.min_feerate_per_kvb,
+            settings.zero_conf.seconds_seen,
+        ),
+        confirmations_by_amount=[
+            DepthRuleModel(Raw(msgspec.json.encode(format_amount_short(rule.amount))), rule.depth)
+            for rule in settings.depth_by_amount
+        ],
     )
     return StoreAnswer(id=store.id, **plain)
 
 
-def _changes(body: StoreRequest, context: ApiContext) -> dict[str, Any]:
+def _changes(body: StoreRequest, context: ApiContext, before: StoreSettings | None = None) -> dict[str, Any]:
     """The settings that the body names, typed and checked. Raises ApiError 422."""
     changes: dict[str, Any] = {
         name: value
@@ -145,7 +163,7 @@ def _changes(body: StoreRequest, context: ApiContext) -> dict[str, Any]:
         changes["payment_method_criteria"] = _criteria(body.payment_method_criteria, context)
     if body.receipt is not None:
         changes["receipt"] = ReceiptOptions(body.receipt.enabled, body.receipt.show_qr, body.receipt.show_payments)
-    return changes | _amounts(body, context)
+    return changes | _amounts(body, context) | _confirmations(body, context, before)
 
 
 def _check_texts(changes: dict[str, Any]) -> None:
@@ -190,10 +208,39 @@ def _amounts(body: StoreRequest, context: ApiContext) -> dict[str, Any]:
         grains = _grains(given, name, limit)
         if grains is not None:
             changes[name] = grains
-    zero_conf = _grains(body.zero_conf_limit, "zero_conf_limit", limit)
-    if zero_conf is not None:
-        changes["zero_conf"] = ZeroConf(max_amount=zero_conf)
     return changes
+
+
+def _confirmations(body: StoreRequest, context: ApiContext, before: StoreSettings | None) -> dict[str, Any]:
+    """When a payment is final: the zero-confirmation policy and the table by amount."""
+    limit = context.host.params.max_money
+    changes: dict[str, Any] = {}
+    policy = before.zero_conf if before is not None else ZeroConf()
+    asked = body.zero_conf or ZeroConfRequest()
+    for path, given in (("zero_conf_limit", body.zero_conf_limit), ("zero_conf", asked.max_amount)):
+        grains = _grains(given, path, limit)
+        if grains is not None:
+            policy = msgspec.structs.replace(policy, max_amount=grains)
+    for name, number, most in (
+        ("min_feerate_per_kvb", asked.min_feerate_per_kvb, limit),
+        ("seconds_seen", asked.seconds_seen, 3600),
+    ):
+        if number is not None:
+            if not 0 <= number <= most:
+                raise Invalid(f"ZeroConf.{_pascal(name)}", f"The value must be between 0 and {most}.")
+            policy = msgspec.structs.replace(policy, **{name: number})
+    if policy != (before.zero_conf if before is not None else ZeroConf()):
+        changes["zero_conf"] = policy
+    if body.confirmations_by_amount is not None:
+        changes["depth_by_amount"] = tuple(_depth_rule(rule, limit) for rule in body.confirmations_by_amount[:50])
+    return changes
+
+
+def _depth_rule(rule: DepthRuleModel, limit: int) -> DepthRule:
+    grains = _grains(rule.amount, "confirmations_by_amount", limit)
+    if grains is None or not 0 <= rule.confirmations <= MAX_CONFIRMATIONS:
+        raise Invalid("ConfirmationsByAmount", f"Each needs an amount and 0 to {MAX_CONFIRMATIONS} confirmations.")
+    return DepthRule(grains, rule.confirmations)
 
 
 def _grains(given: Given, name: str, limit: int) -> int | None:

@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from api.models.invoices import PaymentAnswer
+
 __all__ = ["AssignRequest", "EventsAnswer", "ExplainAnswer", "UnassignedAnswer"]
 
 
@@ -19,6 +21,8 @@ class ExplainAnswer(Struct, rename="camel"):
     status: str
     additional_status: str
     reasons: list[str]
+    payments: list[PaymentAnswer]
+    """With what the mempool says of each that is unconfirmed; the last hundred."""
 
 
 class UnassignedAnswer(Struct, rename="camel"):

@@ -13,6 +13,7 @@ __all__ = [
     "MethodAnswer",
     "PaymentAnswer",
     "ReceiptRequest",
+    "RiskAnswer",
     "UpdateInvoiceRequest",
 ]
 
@@ -77,13 +78,33 @@ class CheckoutAnswer(Struct, rename="camel"):
     default_language: str | None
 
 
+class RiskAnswer(Struct, rename="camel"):
+    """What the node's mempool says of an unconfirmed payment; feerates in grains per 1,000 vbytes."""
+
+    in_mempool: bool
+    signals_replacement: bool
+    feerate_per_kvb: int
+    estimate_per_kvb: int | None
+    unconfirmed_ancestors: int
+    seconds_seen: int
+    conflict_seen: bool
+    within_policy: bool
+    seconds_left: int
+    findings: list[str]
+
+
 class PaymentAnswer(Struct, rename="camel"):
+    """The last three are ours; `risk` only while the payment is not in a block."""
+
     id: str
     received_date: int
     value: str
     fee: str
     status: str
     destination: str
+    confirmations: int
+    block_height: int | None
+    risk: RiskAnswer | UnsetType = UNSET
 
 
 class MethodAnswer(Struct, rename="camel"):

@@ -5,6 +5,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 from api.fields import AnyJson, DurationJson, OptionalAmountText
 
 __all__ = [
+    "DepthRuleModel",
     "MemberAnswer",
     "MemberRequest",
     "MethodRequest",
@@ -16,6 +17,8 @@ __all__ = [
     "StoreAnswer",
     "StoreReceipt",
     "StoreRequest",
+    "ZeroConfAnswer",
+    "ZeroConfRequest",
 ]
 
 
@@ -23,6 +26,27 @@ class StoreReceipt(Struct, rename="camel"):
     enabled: bool | None = None
     show_qr: bool | None = field(name="showQR", default=None)
     show_payments: bool | None = None
+
+
+class ZeroConfRequest(Struct, rename="camel"):
+    """When a payment is enough unconfirmed (speed policy HighSpeed); what is left out keeps its value."""
+
+    max_amount: OptionalAmountText | UnsetType = UNSET
+    min_feerate_per_kvb: int | None = None
+    seconds_seen: int | None = None
+
+
+class ZeroConfAnswer(Struct, rename="camel"):
+    max_amount: str
+    min_feerate_per_kvb: int
+    seconds_seen: int
+
+
+class DepthRuleModel(Struct, rename="camel"):
+    """From `amount` coins on, a payment needs `confirmations`, where the speed policy asks for fewer."""
+
+    amount: OptionalAmountText
+    confirmations: int
 
 
 class StoreRequest(Struct, rename="camel"):
@@ -70,6 +94,9 @@ class StoreRequest(Struct, rename="camel"):
     minimum_amount: OptionalAmountText | UnsetType = UNSET
     maximum_amount: OptionalAmountText | UnsetType = UNSET
     zero_conf_limit: OptionalAmountText | UnsetType = UNSET
+    zero_conf: ZeroConfRequest | None = None
+    confirmations_by_amount: list[DepthRuleModel] | None = None
+    allow_unsynced: bool | None = None
     late_payment_grace: DurationJson | UnsetType = UNSET
 
 
@@ -116,6 +143,9 @@ class StoreAnswer(Struct, rename="camel"):
     minimum_amount: str
     maximum_amount: str | None
     zero_conf_limit: str
+    zero_conf: ZeroConfAnswer
+    confirmations_by_amount: list[DepthRuleModel]
+    allow_unsynced: bool
     late_payment_grace: int
 
 
