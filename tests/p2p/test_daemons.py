@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from gldnode.params import REGTEST
 from tests.support.btcd import free_port
+from tests.support.campaign import campaign
 from tests.support.daemon import DaemonProcess
+from tests.support.hostile import HostileCrowd
 from tests.support.waiting import wait_for
 
 ADDRESS = "gldrt1qqqqsyqcyq5rqwzqfpg9scrgwpugpzysn5rej0f"
@@ -116,3 +119,40 @@ def test_rpc_of_peers_on_a_running_daemon(tmp_path: Path) -> None:
         b.stop()
         assert (b.folder / "anchors.json").exists()
         assert (b.folder / "peers.json").exists()
+
+
+def memory_kib(daemon: DaemonProcess) -> int:
+    status = Path(f"/proc/{daemon.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_rpc_goes_on_while_bad_peers_do_their_worst(tmp_path: Path) -> None:
+    node, at = listening(tmp_path / "node", "-maxconnections=60", "-debug=0")
+    friend, _ = listening(tmp_path / "friend", f"-addnode={at}")
+    with node, friend:
+        node.call("generatetoaddress", 120, ADDRESS)
+        wait_for(lambda: agree(node, friend), "same chain")
+        before = memory_kib(node)
+        took: list[float] = []
+        with HostileCrowd(REGTEST, int(at.rpartition(":")[2])) as crowd:
+            end = time.monotonic() + campaign(5, 120)
+            while time.monotonic() < end:
+                for method in ("getblockcount", "getblockchaininfo", "getpeerinfo", "getrawmempool"):
+                    begun = time.monotonic()
+                    node.call(method)
+                    took.append(time.monotonic() - begun)
+            tip = node.call("generatetoaddress", 1, ADDRESS)[0]
+            wait_for(lambda: friend.call("getbestblockhash") == tip, "an honest peer is served all the same")
+        took.sort()
+        grown = memory_kib(node) - before
+        print(
+            f"{len(took)} calls beside {crowd.connections} bad connections ({crowd.bytes_sent / 1e6:.0f} MB): "
+            f"median {took[len(took) // 2] * 1e3:.1f} ms, p99 {took[len(took) * 99 // 100] * 1e3:.1f} ms, "
+            f"memory +{grown / 1024:.0f} MiB"
+        )
+        assert crowd.connections > 50
+        assert took[-1] < 20
+        assert grown < 200 * 1024
+        assert node.call("getblockcount") == 121
+        wait_for(lambda: node.call("getconnectioncount") < 40, "the crowd is gone")

@@ -1,0 +1,163 @@
+"""A crowd of bad peers for a running node: sockets in one thread, each with its own bad manners."""
+
+import asyncio
+import contextlib
+import random
+import threading
+
+from gldnode.p2p.framing import encode_frame
+from gldnode.p2p.messages import AddrV2, Headers, Inventory, InvItem, InvType, Locator, TimedAddress
+from gldnode.p2p.netaddress import NetAddress, Network
+from gldnode.params import ChainParams
+from gldnode.primitives.block import make_header
+from gldnode.primitives.hashes import BlockHash
+from tests.support.wire import version_message
+
+__all__ = ["HostileCrowd"]
+
+
+class HostileCrowd:
+    """Use as a context manager: while it is open every kind of bad peer is at work, again and again."""
+
+    def __init__(self, params: ChainParams, port: int, *, of_each: int = 3, only: str = "") -> None:
+        self._params = params
+        self._port = port
+        self._of_each = of_each
+        self._only = only
+        self._rng = random.Random(11)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self.connections = 0
+        self.refused = 0
+        self.bytes_sent = 0
+
+    def __enter__(self) -> "HostileCrowd":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+    def frame(self, command: str, payload: bytes = b"") -> bytes:
+        return encode_frame(self._params.message_start, command, payload)
+
+    async def _run(self) -> None:
+        manners = [
+            self.floods_handshakes,
+            self.sends_wrong_checksums,
+            self.sends_too_much,
+            self.asks_and_does_not_read,
+            self.invents_headers,
+            self.floods_invs,
+            self.floods_addresses,
+            self.drips,
+            self.sends_noise,
+            self.invents_blocks,
+        ]
+        tasks = [
+            asyncio.create_task(self._repeat(one))
+            for one in manners
+            for _ in range(self._of_each)
+            if self._only in one.__name__
+        ]
+        await asyncio.get_running_loop().run_in_executor(None, self._stop.wait)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _repeat(self, manner: object) -> None:
+        while not self._stop.is_set():
+            writer = None
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                self.connections += 1
+                await manner(writer)  # type: ignore[operator]
+            if writer is None:
+                self.refused += 1
+            else:
+                writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+            await asyncio.sleep(0.02)
+
+    async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        writer.write(data)
+        self.bytes_sent += len(data)
+        async with asyncio.timeout(2):
+            await writer.drain()
+        if writer.is_closing():
+            raise OSError("closed")
+
+    async def _greet(self, writer: asyncio.StreamWriter) -> None:
+        await self._send(writer, self.frame("version", version_message()) + self.frame("verack"))
+
+    async def floods_handshakes(self, writer: asyncio.StreamWriter) -> None:
+        await self._send(writer, self.frame("version", version_message()))
+
+    async def sends_wrong_checksums(self, writer: asyncio.StreamWriter) -> None:
+        await self._greet(writer)
+        bad = bytearray(self.frame("tx", bytes(1000)))
+        bad[20] ^= 1
+        for _ in range(50):
+            await self._send(writer, bytes(bad) * 50)
+
+    async def sends_too_much(self, writer: asyncio.StreamWriter) -> None:
+        await self._greet(writer)
+        head = self._params.message_start + b"block".ljust(12, b"\0") + b"\xff\xff\xff\x0f" + bytes(4)
+        await self._send(writer, head + bytes(1_000_000))
+        await asyncio.sleep(0.2)
+
+    async def asks_and_does_not_read(self, writer: asyncio.StreamWriter) -> None:
+        await self._greet(writer)
+        ask = self.frame("getheaders", Locator([self._params.genesis.hash], bytes(32)).encode())
+        for _ in range(200):
+            await self._send(writer, ask * 100)
+
+    async def invents_headers(self, writer: asyncio.StreamWriter) -> None:
+        await self._greet(writer)
+        parent, salt = self._params.genesis.hash, self._rng.randbytes(32)
+        for _ in range(20):
+            headers = []
+            for number in range(100):
+                time = self._params.genesis.header.time + number + 1
+                header = make_header(4, BlockHash(parent), salt, time, self._params.pow_limit_bits, number)
+                parent = header.hash
+                headers.append(header)
+            await self._send(writer, self.frame("headers", Headers(headers).encode()))
+            await asyncio.sleep(0.02)
+
+    async def floods_invs(self, writer: asyncio.StreamWriter) -> None:
+        await self._greet(writer)
+        for _ in range(10):
+            items = [InvItem(InvType.TX, self._rng.randbytes(32)) for _ in range(5_000)]
+            await self._send(writer, self.frame("inv", Inventory(items).encode()))
+            await asyncio.sleep(0.05)
+
+    async def floods_addresses(self, writer: asyncio.StreamWriter) -> None:
+        await self._greet(writer)
+        for _ in range(10):
+            found = [
+                TimedAddress(1_800_000_000, 9, NetAddress(Network.IPV4, self._rng.randbytes(4), 1))
+                for _ in range(1000)
+            ]
+            await self._send(writer, self.frame("addrv2", AddrV2(found).encode()))
+            await asyncio.sleep(0.05)
+
+    async def drips(self, writer: asyncio.StreamWriter) -> None:
+        for byte in self.frame("version", version_message()):
+            await self._send(writer, bytes((byte,)))
+            await asyncio.sleep(0.05)
+
+    async def sends_noise(self, writer: asyncio.StreamWriter) -> None:
+        for _ in range(20):
+            await self._send(writer, self._rng.randbytes(4_000))
+            await asyncio.sleep(0.01)
+
+    async def invents_blocks(self, writer: asyncio.StreamWriter) -> None:
+        await self._greet(writer)
+        genesis = self._params.genesis
+        for number in range(50):
+            time = genesis.header.time + number + 1
+            header = make_header(4, genesis.hash, bytes(32), time, self._params.pow_limit_bits, number)
+            await self._send(writer, self.frame("block", header.serialize() + b"\1" + genesis.txs[0].raw))
