@@ -7,7 +7,6 @@ that ids cannot be probed; a store's own route answers 404 for what the store do
 from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 from aiohttp import web
 
@@ -28,7 +27,7 @@ _MAX_KEY_CHARS = 4096
 
 
 async def admit(
-    request: web.Request, context: ApiContext, route: Route, path: Mapping[str, str], query: Mapping[str, Any]
+    request: web.Request, context: ApiContext, route: Route, path: Mapping[str, str]
 ) -> tuple[Principal | None, str | None]:
     """Who asks and the store they may touch. Raises ApiError 401, 403 or 429."""
     who = await authenticate(request, context)
@@ -42,7 +41,7 @@ async def admit(
         raise unauthenticated(_NO_KEY)
     if isinstance(route.access, Access):
         return who, None
-    return who, _authorise(context, who, route, path, query)
+    return who, _authorise(context, who, route, path)
 
 
 async def authenticate(request: web.Request, context: ApiContext) -> Principal | None:
@@ -133,9 +132,7 @@ def _limit(request: web.Request, context: ApiContext) -> None:
         raise ApiError(429, "too-many-requests", f"Try again in {wait} s.", headers={"Retry-After": str(wait)})
 
 
-def _authorise(
-    context: ApiContext, who: Principal, route: Route, path: Mapping[str, str], query: Mapping[str, Any]
-) -> str | None:
+def _authorise(context: ApiContext, who: Principal, route: Route, path: Mapping[str, str]) -> str | None:
     policy = route.access
     assert isinstance(policy, str)
     if not policy.startswith("btcpay.store."):

@@ -1,7 +1,7 @@
 """One typed route table: it makes the aiohttp handlers, the validation, and the OpenAPI document.
 
 A handler is `async def (call: Call[Body]) -> answer`; what it returns is written as JSON. Order of checks:
-rate, key, permission and store, then the body: who may not ask learns nothing about what they asked.
+rate, key, permission and store, then query and body: who may not ask learns nothing about what they asked.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ class Call(Generic[B]):
 
 Handler = Callable[[Call[Any]], Awaitable[Any]]
 Gate = Callable[
-    [web.Request, ApiContext, "Route", Mapping[str, str], Mapping[str, Any]],
+    [web.Request, ApiContext, "Route", Mapping[str, str]],
     Awaitable[tuple[Principal | None, str | None]],
 ]
 
@@ -200,8 +200,8 @@ def aiohttp_handler(
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             path = dict(request.match_info)
+            who, store_id = await gate(request, context, route, path)
             query = _read_query(request, route.query)
-            who, store_id = await gate(request, context, route, path, query)
             body = await _read_model(request, context, route)
             call = Call(request, context, route, path, query, body, who, store_id)
             return _respond(await route.handler(call), route.status)
