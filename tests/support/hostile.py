@@ -1,9 +1,9 @@
 """A crowd of bad peers for a running node: sockets in one thread, each with its own bad manners."""
 
 import asyncio
-import contextlib
 import random
 import threading
+from collections.abc import Awaitable, Callable
 
 from gldnode.p2p.framing import encode_frame
 from gldnode.p2p.messages import AddrV2, Headers, Inventory, InvItem, InvType, Locator, TimedAddress
@@ -65,20 +65,23 @@ class HostileCrowd:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.1)  # the sockets close
 
-    async def _repeat(self, manner: object) -> None:
+    async def _repeat(self, manner: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> None:
         while not self._stop.is_set():
-            writer = None
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
+            try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self._port)
-                self.connections += 1
-                await manner(writer)  # type: ignore[operator]
-            if writer is None:
+            except OSError:
                 self.refused += 1
-            else:
+                await asyncio.sleep(0.05)
+                continue
+            self.connections += 1
+            try:
+                await manner(writer)
+            except (OSError, TimeoutError):
+                pass
+            finally:
                 writer.transport.abort()
-                with contextlib.suppress(OSError):
-                    await writer.wait_closed()
             await asyncio.sleep(0.02)
 
     async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
