@@ -9,38 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from gldnode.chain.utxostats import HashKind
 from gldnode.primitives.block import Block
-from gldnode.primitives.tx import TxOut
-from tests.support.chain import ANYONE, Key, RegtestChain, spend
+from tests.support.chain import RegtestChain
+from tests.support.chain_blocks import ready_chain, write_block_file
 from tests.support.daemon import DaemonProcess, RpcFailure, run_to_end
 
 MINER = "gldrt1qqqqsyqcyq5rqwzqfpg9scrgwpugpzysn5rej0f"
 LEAN = ("-nopayments", "-disablewallet", "-addressindex=0")
 _MIB = 1 << 20
-
-
-def _blocks(count: int, *, spends: bool = True) -> tuple[list[Block], str]:
-    """A chain whose later blocks spend coins of the first, and the hash of its coin set."""
-    chain = RegtestChain()
-    key = Key()
-    blocks = chain.mine(count if not spends else 101, script=key.script)
-    coins = [(block.txs[0].outpoint(0), block.txs[0].outputs[0]) for block in blocks]
-    while len(blocks) < count:
-        prevout, output = coins[len(blocks) - 101]
-        paid = spend([(prevout, output)], [TxOut(output.amount // 2, key.script), TxOut(1, ANYONE)], key)
-        blocks += chain.mine(1, [paid], script=key.script)
-        coins.append((blocks[-1].txs[0].outpoint(0), blocks[-1].txs[0].outputs[0]))
-    found = chain.state.coin_stats(HashKind.HASH_SERIALIZED_3).hash
-    assert found is not None
-    chain.close()
-    return blocks, found[::-1].hex()
-
-
-def _block_file(path: Path, blocks: list[Block]) -> Path:
-    magic = RegtestChain().params.message_start
-    path.write_bytes(b"".join(magic + len(block.raw).to_bytes(4, "little") + block.raw for block in blocks))
-    return path
 
 
 def _submit(daemon: DaemonProcess, blocks: list[Block]) -> None:
@@ -63,14 +39,14 @@ def _utxo_hash(daemon: DaemonProcess) -> str:
 
 
 def test_blocks_from_a_file_the_checks_at_start_and_the_height_to_stop_at(tmp_path: Path) -> None:
-    blocks, expected = _blocks(200)
+    blocks, expected = ready_chain(200)
     shuffled = [blocks[1], blocks[0], *blocks[3:], blocks[2]]  # children before their parents
-    file = _block_file(tmp_path / "bootstrap.dat", shuffled)
+    file = write_block_file(tmp_path / "bootstrap.dat", shuffled)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     daemon = DaemonProcess(tmp_path, *LEAN, f"-blocksdir={elsewhere}")
     usual = daemon.flags
-    daemon.flags += (f"-loadblock={_block_file(tmp_path / 'sorted.dat', blocks)}", "-stopatheight=50")
+    daemon.flags += (f"-loadblock={write_block_file(tmp_path / 'sorted.dat', blocks)}", "-stopatheight=50")
     daemon.start()
     assert daemon.wait() == 0  # by itself
     assert "Stopping at height 50" in daemon.log_text
@@ -144,9 +120,9 @@ def test_what_cannot_be_followed_is_said(flag: str, message: str, capsys: pytest
 
 def test_a_reindex_can_be_interrupted_and_goes_on(tmp_path: Path) -> None:
     """SIGTERM while files are read, then while blocks are connected; then to the end."""
-    blocks, _ = _blocks(2_000, spends=False)
+    blocks, _ = ready_chain(2_000, spends=False)
     (tmp_path / "regtest/blocks").mkdir(parents=True)
-    _block_file(tmp_path / "regtest/blocks/blk00000.dat", blocks)
+    write_block_file(tmp_path / "regtest/blocks/blk00000.dat", blocks)
     daemon = DaemonProcess(tmp_path, *LEAN)
     usual = daemon.flags
     for flags, awaited in (((*usual, "-reindex"), "Loading block index"), (usual, "Connecting blocks")):
@@ -226,7 +202,7 @@ def test_a_reindex_keeps_payments_and_wallets(tmp_path: Path) -> None:
 
 
 def test_too_little_disk_space_is_said_everywhere_and_ends_by_itself(tmp_path: Path) -> None:
-    blocks, _ = _blocks(3, spends=False)
+    blocks, _ = ready_chain(3, spends=False)
     free = shutil.disk_usage(tmp_path).free // _MIB
     if free < 3_000:
         pytest.skip("needs 3 GB of free disk")
@@ -239,9 +215,7 @@ def test_too_little_disk_space_is_said_everywhere_and_ends_by_itself(tmp_path: P
         assert daemon.call("submitblock", blocks[0].raw.hex()) is None
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, 2_000 * _MIB)
-        with pytest.raises(
-            RpcFailure, match=r"-1: Disk space is too low! Less than .* MiB .-mindiskfree"
-        ):
+        with pytest.raises(RpcFailure, match=r"-1: Disk space is too low! Less than .* MiB .-mindiskfree"):
             daemon.call("submitblock", blocks[1].raw.hex())
         with pytest.raises(RpcFailure, match="Disk space is too low!"):
             daemon.call("generatetoaddress", 1, MINER)
@@ -261,7 +235,7 @@ def test_too_little_disk_space_is_said_everywhere_and_ends_by_itself(tmp_path: P
 
 
 def test_pruning_keeps_what_wallets_need_and_refuses_those_left_behind(tmp_path: Path) -> None:
-    blocks, coins = _blocks(650, spends=False)
+    blocks, coins = ready_chain(800, spends=False)
     daemon = DaemonProcess(tmp_path, "-nopayments", "-addressindex=0", "-prune=1", "-fastprune", "-keypool=5")
     usual = daemon.flags
     with daemon:
@@ -272,10 +246,10 @@ def test_pruning_keeps_what_wallets_need_and_refuses_those_left_behind(tmp_path:
         with pytest.raises(RpcFailure, match="-8: Blockchain is shorter than the attempted prune height"):
             daemon.call("pruneblockchain", 5_000)
         end = time.monotonic() + 20
-        while (pruned := daemon.call("pruneblockchain", 362)) < 0:  # not before the loaded wallet has read them
+        while (pruned := daemon.call("pruneblockchain", 512)) < 0:  # not before the loaded wallet has read them
             assert time.monotonic() < end
             time.sleep(0.05)
-        assert 200 < pruned <= 362
+        assert 200 < pruned <= 512
         info = daemon.call("getblockchaininfo")
         assert (info["pruned"], info["pruneheight"]) == (True, pruned + 1)
         with pytest.raises(RpcFailure, match=r"-1: Block not available .pruned data"):
@@ -293,7 +267,7 @@ def test_pruning_keeps_what_wallets_need_and_refuses_those_left_behind(tmp_path:
     failed = run_to_end(tmp_path, *(flag for flag in usual if "prune" not in flag))
     assert "You need to rebuild the database using -reindex to go back to unpruned mode." in failed.stderr
     with daemon:
-        assert daemon.call("getblockcount") == 650
+        assert daemon.call("getblockcount") == 800
         assert _utxo_hash(daemon) == coins
         assert daemon.stop() == 0
     daemon.flags = (*usual, "-reindex")
