@@ -1,6 +1,6 @@
 """Undo data: the coins that a block spent, as they stand in rev files."""
 
-from gldnode.chain.coins import decode_coin, encode_coin
+from gldnode.chain.coins import CoinRecordDamaged, decode_coin, encode_coin
 from gldnode.errors import DecodeError
 from gldnode.primitives.codec import Reader, compact_size
 from gldnode.primitives.coin import BlockUndo
@@ -23,13 +23,16 @@ def encode_undo(undo: BlockUndo) -> bytes:
 
 
 def parse_undo(data: bytes) -> BlockUndo:
-    """Raises DecodeError, CoinRecordDamaged."""
+    """Raises DecodeError."""
     reader = Reader(data)
     undo = []
     for _ in range(reader.compact_size()):
         count = reader.compact_size()
         if count > reader.remaining:
             raise DecodeError("undo data ends early")
-        undo.append(tuple(decode_coin(reader.var_bytes()) for _ in range(count)))
+        try:
+            undo.append(tuple(decode_coin(reader.var_bytes()) for _ in range(count)))
+        except CoinRecordDamaged as error:
+            raise DecodeError(str(error)) from None
     reader.expect_end()
     return tuple(undo)
