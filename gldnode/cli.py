@@ -34,10 +34,12 @@ IN_WARMUP: Final = -28
 WALLET_NOT_SPECIFIED: Final = -19
 CLI_KEYS: Final = frozenset(
     {
+        "anchor",
         "color",
         "completion",
         "generate",
         "getinfo",
+        "headers",
         "named",
         "revenue",
         "rpcclienttimeout",
@@ -59,6 +61,7 @@ or:     gld-cli [options] help <command>      Get help for a command
 
 Options:
 
+  -anchor=<height:hash>  A block you trust, with which -headers begins (default: genesis)
   -chain=<name>          main, test, regtest or btc-regtest (default: main); also -regtest, -testnet, -btc-regtest
   -color=<when>          Colour of -getinfo, -revenue, -stats: always, auto, never (default: auto)
   -completion            Print a completion script for bash
@@ -66,6 +69,7 @@ Options:
   -datadir=<dir>         Data folder (default: ~/.gldnode)
   -generate              Mine to a new address of the wallet: -generate [nblocks] [maxtries]
   -getinfo               Get general information from the node
+  -headers=<file>        Check a receipt without a node: verifyreceipt FILE against these headers
   -named                 Pass named instead of positional arguments (default: 0)
   -revenue               Show what the shops took: -revenue [day|week|month] [days] [storeid]
   -rpcclienttimeout=<n>  Timeout in seconds of a request, 0 for none (default: 900)
@@ -265,6 +269,10 @@ def _run(flags: Sequence[str], words: Sequence[str]) -> int:
         return _revenue(client, config, arguments)
     if not arguments:
         raise CliError("too few parameters (need at least command)")
+    if arguments[0] == "verifyreceipt":
+        arguments, headers, anchor = _receipt_options(arguments, config)
+        if headers is not None:
+            return _verify_offline(arguments, config, headers, anchor)
     return _print_answer(_call(client, config, arguments))
 
 
@@ -285,6 +293,8 @@ def _secret_line(prompt: str) -> str:
 
 def _call(client: Client, config: Config, words: Sequence[str]) -> Answer:
     method, texts = words[0], list(words[1:])
+    if method == "verifyreceipt" and texts and not config.get_bool("named"):
+        texts[0] = _receipt_text(texts[0])
     declared = declared_params(method)
     named = config.get_bool("named")
     params = convert_named(declared, texts) if named else convert_positional(declared, texts)
@@ -342,6 +352,52 @@ def _print_error(error: Any) -> int:
     if code == WALLET_NOT_SPECIFIED:
         sys.stderr.write('Try adding "-rpcwallet=<filename>" option to gld-cli command line.\n')
     return abs(code) % 256 or 1
+
+
+# --- receipts ---
+
+
+def _receipt_options(words: list[str], config: Config) -> tuple[list[str], str | None, str | None]:
+    """`verifyreceipt FILE` with -headers and -anchor, which may stand behind the file too."""
+    found: dict[str, str | None] = {"headers": config.get("headers"), "anchor": config.get("anchor")}
+    kept: list[str] = []
+    waiting = iter(words)
+    for word in waiting:
+        name, equals, value = word.lstrip("-").partition("=")
+        if not word.startswith("-") or name not in found:
+            kept.append(word)
+            continue
+        found[name] = value if equals else next(waiting, "")
+    return kept, found["headers"], found["anchor"]
+
+
+def _receipt_text(name: str) -> str:
+    """What the file has; a receipt given as text stays."""
+    if name.lstrip().startswith("{"):
+        return name
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"the receipt cannot be read: {error}") from None
+
+
+def _verify_offline(words: Sequence[str], config: Config, headers: str, anchor: str | None) -> int:
+    """Against a file of headers alone; exit status 1 for a receipt that proves nothing."""
+    from payments.headerfile import verify_offline
+    from payments.receipts import ReceiptError
+
+    if len(words) != 2:
+        raise CliError("verifyreceipt takes the receipt's file")
+    receipt = _receipt_text(words[1]).encode()
+    try:
+        findings = verify_offline(receipt, Path(headers), anchor, NETWORKS[config.network])
+    except OSError as error:
+        raise CliError(f"the headers cannot be read: {error}") from None
+    except ReceiptError as error:
+        sys.stdout.write(_pretty({"valid": False, "findings": [str(error)]}) + "\n")
+        return 1
+    sys.stdout.write(_pretty({"valid": True, "findings": findings}) + "\n")
+    return 0
 
 
 # --- -generate, -getinfo, -stats, -revenue and -completion ---

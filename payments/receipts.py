@@ -19,7 +19,7 @@ from gldnode.primitives.block import Block, parse_header
 from gldnode.primitives.hashes import from_display_hex, tagged_hash, to_display_hex
 from gldnode.primitives.tx import parse_tx
 from payments.accounting import price_text
-from payments.invoice import Invoice, Payment, Presence
+from payments.invoice import Invoice, Payment, Presence, depth
 from payments.stores import Store
 
 __all__ = ["PaidOutput", "Receipt", "ReceiptError", "make_receipt", "parse_receipt", "verify_receipt"]
@@ -41,6 +41,8 @@ class PaidOutput(msgspec.Struct, frozen=True, rename="camel"):
     raw_tx: str
     block_hash: str
     height: int
+    depth: int
+    """Confirmations when the receipt was made."""
     header: str
     index: int
     """The transaction's place in the block."""
@@ -63,7 +65,12 @@ class Receipt(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def make_receipt(
-    invoice: Invoice, store: Store, params: ChainParams, block: Callable[[bytes], Block | None], aux: bytes
+    invoice: Invoice,
+    store: Store,
+    params: ChainParams,
+    block: Callable[[bytes], Block | None],
+    tip_height: int,
+    aux: bytes,
 ) -> Receipt:
     """The receipt of a settled invoice's confirmed payments. Raises ReceiptError."""
     if not invoice.settled_at:
@@ -79,14 +86,14 @@ def make_receipt(
         price_text(invoice),
         invoice.currency,
         invoice.settled_at,
-        tuple(_prove(payment, block) for payment in payments),
+        tuple(_prove(payment, block, tip_height) for payment in payments),
         store.identity.hex(),
     )
     signature = sign_schnorr(store.identity_key, _digest(receipt), aux)
     return msgspec.structs.replace(receipt, signature=signature.hex())
 
 
-def _prove(payment: Payment, block_of: Callable[[bytes], Block | None]) -> PaidOutput:
+def _prove(payment: Payment, block_of: Callable[[bytes], Block | None], tip_height: int) -> PaidOutput:
     block = block_of(payment.block_hash)
     if block is None:
         raise ReceiptError(f"Block {payment.height} is no longer stored")
@@ -100,6 +107,7 @@ def _prove(payment: Payment, block_of: Callable[[bytes], Block | None]) -> PaidO
         tx.stripped().hex(),
         to_display_hex(payment.block_hash),
         payment.height,
+        depth(payment, tip_height),
         block.header.serialize().hex(),
         index,
         tuple(to_display_hex(one) for one in merkle_branch(txids, index)),
@@ -114,7 +122,7 @@ def _digest(receipt: Receipt) -> bytes:
         receipt.invoice_id,
         f"{receipt.amount} {receipt.currency}",
         str(receipt.settled_at),
-        *(f"{p.tx_id}:{p.vout} {p.amount} {p.block_hash} {p.height}" for p in receipt.payments),
+        *(f"{p.tx_id}:{p.vout} {p.amount} {p.block_hash} {p.height} {p.depth}" for p in receipt.payments),
     ]
     return tagged_hash(TAG, "\n".join(lines).encode())
 
@@ -130,11 +138,15 @@ def parse_receipt(text: bytes) -> Receipt:
 
 
 def verify_receipt(
-    receipt: Receipt, params: ChainParams, height_of: Callable[[bytes], int | None] | None = None
+    receipt: Receipt,
+    params: ChainParams,
+    height_of: Callable[[bytes], int | None] | None = None,
+    tip_height: int | None = None,
 ) -> Sequence[str]:
     """What the receipt proves, in sentences. Raises ReceiptError where it proves nothing.
 
     `height_of` gives the height of a block of the active chain; without it the blocks' proof of work alone speaks.
+    `tip_height` is that chain's.
     """
     if receipt.network != params.name or receipt.genesis != to_display_hex(params.genesis.hash):
         raise ReceiptError(f"The receipt is of the network {receipt.network[:40]!r}")
@@ -147,10 +159,12 @@ def verify_receipt(
     if not receipt.payments:
         raise ReceiptError("The receipt names no payment")
     found = [f"Store {receipt.identity} has signed for invoice {receipt.invoice_id}."]
-    return found + [_verify_output(paid, params, height_of) for paid in receipt.payments]
+    return found + [_verify_output(paid, params, height_of, tip_height) for paid in receipt.payments]
 
 
-def _verify_output(paid: PaidOutput, params: ChainParams, height_of: Callable[[bytes], int | None] | None) -> str:
+def _verify_output(
+    paid: PaidOutput, params: ChainParams, height_of: Callable[[bytes], int | None] | None, tip_height: int | None
+) -> str:
     try:
         header = parse_header(bytes.fromhex(paid.header))
         tx = parse_tx(bytes.fromhex(paid.raw_tx))
@@ -175,5 +189,7 @@ def _verify_output(paid: PaidOutput, params: ChainParams, height_of: Callable[[b
         return f"{text}, whose place in the chain was not looked up."
     height = height_of(header.hash)
     if height != paid.height:
-        raise ReceiptError(f"Block {paid.block_hash} is not at height {paid.height} of this node's chain")
-    return f"{text} at height {height}."
+        raise ReceiptError(f"Block {paid.block_hash} is not at height {paid.height} of this chain")
+    if tip_height is None:
+        return f"{text} at height {height}."
+    return f"{text} at height {height}, with {tip_height - height + 1} confirmations."

@@ -95,7 +95,7 @@ class PaymentService(HookBook):
             return None if raw is None else parse_block(raw)
 
         try:
-            return make_receipt(invoice, store, host.params, block_of, host.entropy.bytes(32))
+            return make_receipt(invoice, store, host.params, block_of, self.tip_height, host.entropy.bytes(32))
         except ReceiptError as error:
             raise PaymentError("receipt-not-available", str(error), 409) from None
 

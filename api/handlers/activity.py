@@ -1,5 +1,7 @@
 """What happened in a store, why an invoice is not settled, and payments that no invoice has."""
 
+import asyncio
+
 from api.errors import ErrorShape
 from api.handlers.invoices import MODIFY, VIEW, invoice_of, twins
 from api.models.activity import AssignRequest, EventsAnswer, ExplainAnswer, UnassignedAnswer
@@ -8,6 +10,7 @@ from api.routing import Call, Param, ParamKind, RouteTable
 from api.views import invoice_answer, payment_answer
 from gldnode.primitives.amount import format_amount_short
 from gldnode.primitives.hashes import to_display_hex
+from payments.receipts import Receipt
 from payments.service import UnassignedPayment
 
 __all__ = ["table"]
@@ -72,6 +75,18 @@ async def explain_invoice(call: Call[None]) -> ExplainAnswer:
         list(service.explain(invoice.id)),
         [payment_answer(call.context, invoice, payment) for payment in invoice.payments[-MAX_EXPLAINED:]],
     )
+
+
+@table.add(
+    "GET",
+    *twins("/receipt"),
+    access=VIEW,
+    answer=Receipt,
+    summary="A receipt that anyone can verify offline (gld-cli verifyreceipt)",
+    errors=(404, 409),
+)
+async def get_receipt(call: Call[None]) -> Receipt:
+    return await asyncio.to_thread(call.context.service.receipt, invoice_of(call).id)
 
 
 @table.add(

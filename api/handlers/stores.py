@@ -129,7 +129,7 @@ def store_answer(store: Store, context: ApiContext) -> StoreAnswer:
             for rule in settings.depth_by_amount
         ],
     )
-    return StoreAnswer(id=store.id, **plain)
+    return StoreAnswer(id=store.id, identity=store.identity.hex(), **plain)
 
 
 def _changes(body: StoreRequest, context: ApiContext, before: StoreSettings | None = None) -> dict[str, Any]:

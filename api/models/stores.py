@@ -147,6 +147,8 @@ class StoreAnswer(Struct, rename="camel"):
     confirmations_by_amount: list[DepthRuleModel]
     allow_unsynced: bool
     late_payment_grace: int
+    identity: str
+    """The x-only public key that signs the store's receipts."""
 
 
 class MethodRequest(Struct, rename="camel"):

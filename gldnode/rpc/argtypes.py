@@ -44,6 +44,7 @@ decoderawtransaction hexstring iswitness*
 decodescript hexstring
 deriveaddresses descriptor range*
 disconnectnode address nodeid*
+dumpheaders filename
 echo arg0~ arg1~ arg2~ arg3~ arg4~ arg5~ arg6~ arg7~ arg8~ arg9~
 echojson arg0~ arg1~ arg2~ arg3~ arg4~ arg5~ arg6~ arg7~ arg8~ arg9~
 encryptwallet passphrase
