@@ -272,7 +272,7 @@ class Activator:
             try:
                 entry.undo_pos = self.store.write_undo(entry.file, encode_undo(delta.undo), entry.prev_hash)
             except OSError as error:
-                raise self._space.refused("undo data", error) from error
+                raise self._space.refused("Undo data", error) from error
             self._space.taken()
             entry.status |= flags.HAVE_UNDO
             self.index.touch(entry)

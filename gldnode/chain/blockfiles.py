@@ -230,6 +230,12 @@ class BlockFiles:
         """Raises BlockFileDamaged where there is no block at the position, StorageError."""
         return self._read(_blk(file), pos, self._size_at(_blk(file), pos))
 
+    def read_part(self, file: int, pos: int, offset: int, count: int) -> bytes:
+        """`count` bytes of the block at `pos`, from `offset` on. Raises BlockFileDamaged, StorageError."""
+        if offset + count > self._size_at(_blk(file), pos):
+            raise BlockFileDamaged(f"{_blk(file)} at {pos}: the block is smaller than {offset + count} bytes")
+        return self._read(_blk(file), pos + offset, count)
+
     def read_parsed(self, file: int, pos: int) -> Block:
         """Raises BlockFileDamaged, StorageError."""
         try:
@@ -269,14 +275,21 @@ class BlockFiles:
         return self._files.size(_blk(file))
 
     def delete(self, file: int) -> None:
-        self._files.delete(_blk(file))
-        self._files.delete(_rev(file))
+        """Delete a block file and its undo file. Raises StorageError; then either may be left."""
+        self._delete(_blk(file))
+        self._delete(_rev(file))
+
+    def _delete(self, name: str) -> None:
+        try:
+            self._files.delete(name)
+        except OSError as error:
+            raise StorageError(f"{name} could not be deleted: {error}") from error
 
     def delete_undo(self) -> None:
         """Delete all undo data, for it is about to be written anew."""
         for name in self._files.names():
             if _UNDO_NAME.fullmatch(name):
-                self._files.delete(name)
+                self._delete(name)
 
     def delete_behind_gap(self) -> None:
         """Delete the block files whose numbers do not follow on from 0 (Core: CleanupBlockRevFiles)."""

@@ -311,7 +311,7 @@ class Chainstate(ChainReader):
         try:
             file, pos = self._store.write_block(block.raw)
         except OSError as error:
-            raise self._space.refused("the block", error) from error
+            raise self._space.refused("The block", error) from error
         self._space.taken()
         self._index.body_stored(entry, len(block.txs), file, pos)
         self._activator.remember(block, sigops)

@@ -1,5 +1,6 @@
 """Room on the disk (`-mindiskfree`): without it no block is taken, and people are told why."""
 
+import errno
 import logging
 import shutil
 from pathlib import Path
@@ -44,7 +45,8 @@ class DiskSpace:
 
     def refused(self, what: str, error: OSError) -> DiskSpaceLow:
         """The disk took no more; what to raise."""
-        problem = f"Disk space is too low! {what} could not be stored: {error.strerror or error}"
+        full = "Disk space is too low! " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        problem = f"{full}{what} could not be stored: {error.strerror or error}"
         if self._refused is None:
             log.error("%s", problem)
         self._refused = problem

@@ -6,14 +6,12 @@ that the chain did not make.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import product
 
 import pytest
 
 from gldnode.chain.chainstate import Chainstate
 from gldnode.chain.options import ChainOptions, DiskSpaceLow
 from gldnode.chain.utxostats import HashKind
-from gldnode.clock import MockableClock
 from gldnode.events import BlockDisconnected, Cursor
 from gldnode.params import REGTEST
 from gldnode.primitives.block import Block
@@ -21,46 +19,10 @@ from gldnode.primitives.tx import TxOut
 from storage.errors import StorageError
 from tests.support.campaign import campaign
 from tests.support.chain import ANYONE, RegtestChain, spend
-from tests.support.chain_faults import FaultFiles
-from tests.support.storage_faults import FaultKV, PowerCut, PowerSupply
+from tests.support.chain_machine import Machine
+from tests.support.storage_faults import FaultKV, PowerCut
 
-_OPTIONS = ChainOptions(check_level=4, check_blocks=6, max_block_file_bytes=4_000)
 _WARM_UP = 104
-
-
-class Machine:
-    """Three stores on one power supply."""
-
-    def __init__(self, index: FaultKV, coins: FaultKV, files: FaultFiles, power: PowerSupply) -> None:
-        self.index, self.coins, self.files, self.power = index, coins, files, power
-
-    @classmethod
-    def empty(cls) -> "Machine":
-        power = PowerSupply()
-        return cls(FaultKV(power), FaultKV(power), FaultFiles(power), power)
-
-    def open(self, options: ChainOptions = _OPTIONS, *, now: int = 6 * 3600) -> Chainstate:
-        clock = MockableClock()
-        clock.set_mock_time(REGTEST.genesis.header.time + now)
-        return Chainstate(REGTEST, self.index, self.coins, self.files, options, clock)
-
-    def copy(self) -> "Machine":
-        """The same content, all of it durable."""
-        power = PowerSupply()
-        content = {name: bytes(file.content) for name, file in self.files.files.items()}
-        return Machine(
-            FaultKV(power, self.index.content()),
-            FaultKV(power, self.coins.content()),
-            FaultFiles(power, content),
-            power,
-        )
-
-    def outcomes(self) -> "list[Machine]":
-        """Every combination of what the stores may have kept."""
-        found = []
-        for index, coins, files in product(self.index.survivors(), self.coins.survivors(), self.files.survivors()):
-            found.append(Machine(index, coins, files, PowerSupply()).copy())
-        return found
 
 
 class Follower:

@@ -22,6 +22,8 @@ class FaultFiles:
     def __init__(self, power: PowerSupply | None = None, content: dict[str, bytes] | None = None) -> None:
         self.power = power or PowerSupply()
         self.files = {name: _File(bytearray(data), len(data)) for name, data in (content or {}).items()}
+        self._deleted: dict[str, bytes] = {}
+        """Since the last sync: a power cut may bring them back."""
         self.full = False
         self.full_for = ""
         """Only files whose names begin so find the disk full."""
@@ -50,10 +52,13 @@ class FaultFiles:
         for file in self.files.values():
             file.synced = len(file.content)
             file.boundaries.clear()
+        self._deleted.clear()
 
     def delete(self, name: str) -> None:
         self.power.count_write()
-        self.files.pop(name, None)
+        file = self.files.pop(name, None)
+        if file is not None:
+            self._deleted[name] = bytes(file.content)
 
     def names(self) -> list[str]:
         return sorted(self.files)
@@ -62,10 +67,18 @@ class FaultFiles:
         """Nothing to release."""
 
     def survivors(self, power: PowerSupply | None = None) -> Iterator["FaultFiles"]:
-        """What a power cut may leave: no unsynced byte, half of them (torn), blocks without undo, or all."""
+        """What a power cut may leave: no unsynced byte, half of them (torn), blocks without undo, all, or even
+        what was deleted."""
         seen = set()
-        for keep in (self._nothing, self._half, self._blocks_only, self._all):
+        for keep, deleted in (
+            (self._nothing, {}),
+            (self._half, {}),
+            (self._blocks_only, {}),
+            (self._all, {}),
+            (self._nothing, self._deleted),
+        ):
             content = {name: bytes(file.content[: keep(name, file)]) for name, file in self.files.items()}
+            content = deleted | content
             fingerprint = tuple(sorted((name, len(data)) for name, data in content.items()))
             if fingerprint not in seen:
                 seen.add(fingerprint)
