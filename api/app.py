@@ -4,7 +4,7 @@ The composition root calls `build_sites` once, then `await sites.start()` and, a
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from aiohttp import web
@@ -19,16 +19,13 @@ from api.pages import page_routes
 from api.ratelimit import Rate, RateLimiter
 from api.routing import Access, RouteTable, aiohttp_handler, json_response
 from api.server import LimitedRunner
-from api.supervise import supervisor
+from api.supervise import NodeHandler, supervisor
 from gldnode.ports import NodeHost
 from payments.service import PaymentService
 
 __all__ = ["NodeHandler", "SiteOptions", "Sites", "build_sites"]
 
 _log = logging.getLogger(__name__)
-
-NodeHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-"""The node's JSON-RPC: handles POST `/` and `/wallet/<name>`; reads the body with `await request.read()`."""
 
 _MAX_RPC_BYTES = 0x02000000  # Core: MAX_SIZE
 _PASSWORD_RATE = Rate(5, 60, 3)
@@ -116,15 +113,18 @@ def build_sites(
     )
     payments = payment_tables() if with_payments else []
     default = _make_app(context, [*system_tables(with_node=True), *payments], with_payments)
-    for method, path in (("*", "/"), ("*", "/wallet/{name:.*}")):
-        default.router.add_route(method, path, rpc)  # it bounds the body itself, behind the password
+    for method, path in (("*", "/"), ("*", "/wallet/{name:.*}")):  # behind the supervisor's short cut
+        default.router.add_route(method, path, rpc)
     default.router.add_routes(node_routes)
     public = None
     if with_payments and options.public_binds:
         public_app = _make_app(context, [*system_tables(with_node=False), *payments], with_payments)
         public = LimitedRunner(public_app, supervisor(context, node_allowed=False), options.limits)
     return Sites(
-        context, options, LimitedRunner(default, supervisor(context, node_allowed=True), options.limits), public
+        context,
+        options,
+        LimitedRunner(default, supervisor(context, node_allowed=True, rpc=rpc), options.limits),
+        public,
     )
 
 

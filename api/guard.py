@@ -7,6 +7,7 @@ answered 421; node routes refuse every request that a browser or a proxy made; k
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from aiohttp import web
@@ -39,9 +40,9 @@ class Zone(Enum):
     PAYMENTS = "payments"  # guarded by keys; pages and shops in browsers welcome
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class GuardOptions:
-    """Whom the sites believe. `hosts` are lower-case names without port."""
+    """Whom the sites believe. `hosts` are lower-case names without port. Equal by identity: keys of caches."""
 
     hosts: frozenset[str] = frozenset()
     external_url: str | None = None
@@ -61,7 +62,7 @@ def check_request(request: web.BaseRequest, zone: Zone, options: GuardOptions) -
         _check_no_browser(request.headers)
         _check_no_proxy(request.headers)
         peer = peer_address(request)
-        if peer is not None and not _within(peer, options.rpc_allowed):
+        if peer is not None and not _rpc_allowed(peer, options):
             raise ApiError(403, "address-not-allowed", "This address is not allowed here; see -rpcallowip.")
 
 
@@ -78,13 +79,24 @@ def check_host(headers: CIMultiDictProxy[str], required: bool, options: GuardOpt
     name = host_name(named[0])
     if name is None:
         raise ApiError(400, "bad-host", "The Host header is not a host name.")
-    if name == "localhost" or name in options.hosts or _is_ip_literal(name):
+    if name in options.hosts or _is_local_name(name):
         return
     raise ApiError(
         421, "unknown-host", "This server does not answer for that Host; see -externalurl and -allowhost."
     )
 
 
+@lru_cache(maxsize=256)
+def _is_local_name(name: str) -> bool:
+    return name == "localhost" or _is_ip_literal(name)
+
+
+@lru_cache(maxsize=4096)
+def _rpc_allowed(address: IPAddress, options: GuardOptions) -> bool:
+    return _within(address, options.rpc_allowed)
+
+
+@lru_cache(maxsize=256)
 def host_name(value: str) -> str | None:
     """The lower-case name of a Host header without port and brackets, None where it is malformed."""
     value = value.strip().lower()
@@ -108,10 +120,13 @@ def peer_address(request: web.BaseRequest) -> IPAddress | None:
 
 def parse_peer(peer: object) -> IPAddress | None:
     """The address in a socket's peer name, mapped IPv4 written as IPv4."""
-    if not isinstance(peer, tuple) or not peer:
-        return None
+    return _parse_address(str(peer[0])) if isinstance(peer, tuple) and peer else None
+
+
+@lru_cache(maxsize=4096)
+def _parse_address(text: str) -> IPAddress | None:
     try:
-        address = ip_address(str(peer[0]).partition("%")[0])
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -12,11 +12,13 @@ from api.legacy import rewrite
 from api.routing import error_response
 from api.translate import translate_error
 
-__all__ = ["supervisor", "zone_of"]
+__all__ = ["NodeHandler", "supervisor", "zone_of"]
 
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+NodeHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""The node's JSON-RPC: bounds the body itself, behind the password."""
 
 _PAYMENT_PREFIXES = (
     "/api/",
@@ -41,12 +43,17 @@ def zone_of(path: str) -> Zone:
     return Zone.NODE
 
 
-def supervisor(context: ApiContext, *, node_allowed: bool) -> Callable[[Handler], Handler]:
-    """Wraps an application's handler. Without `node_allowed` (the public site) the node's paths do not exist."""
+def supervisor(
+    context: ApiContext, *, node_allowed: bool, rpc: NodeHandler | None = None
+) -> Callable[[Handler], Handler]:
+    """Wraps an application's handler. Without `node_allowed` (the public site) the node's paths do not exist.
+
+    `rpc` answers `/` and `/wallet/<name>` past the application's router, which costs as much as a small call.
+    """
 
     def supervise(inner: Handler) -> Handler:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            response = await _answer(request, inner, context, node_allowed)
+            response = await _answer(request, inner, context, node_allowed, rpc)
             if not response.prepared:
                 _set_headers(request, response)
             return response
@@ -57,7 +64,7 @@ def supervisor(context: ApiContext, *, node_allowed: bool) -> Callable[[Handler]
 
 
 async def _answer(
-    request: web.BaseRequest, inner: Handler, context: ApiContext, node_allowed: bool
+    request: web.BaseRequest, inner: Handler, context: ApiContext, node_allowed: bool, rpc: NodeHandler | None
 ) -> web.StreamResponse:
     try:
         zone = zone_of(request.path)
@@ -65,6 +72,9 @@ async def _answer(
             check_request(request, Zone.PAYMENTS, context.guard)
             raise ApiError(404, "not-found", "There is nothing here.")
         check_request(request, zone, context.guard)
+        if rpc is not None and _is_rpc(request.path) and hdrs.EXPECT not in request.headers:
+            assert isinstance(request, web.Request)
+            return await rpc(request)
         if _is_preflight(request):
             return _preflight(request)
         return await inner(rewrite(request))
@@ -78,6 +88,10 @@ async def _answer(
             _log.exception("unhandled error answering %s %s", request.method, request.path)
             known = ApiError(500, "internal-error", "Something went wrong here; the log has more.")
         return error_response(known, ErrorShape.OBJECT)
+
+
+def _is_rpc(path: str) -> bool:
+    return path == "/" or path.startswith("/wallet/")
 
 
 def _from_http(error: web.HTTPException) -> web.Response:

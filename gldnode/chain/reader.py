@@ -127,6 +127,13 @@ class ChainReader:
 
     block_bytes = read_block_bytes
 
+    def read_block_part(self, block_hash: bytes, offset: int, count: int) -> bytes | None:
+        """`count` bytes of a stored block from `offset` on; None when unknown or pruned."""
+        entry = self._index.get(block_hash)
+        if entry is None or not entry.has_data:
+            return None
+        return self._store.read_part(entry.file, entry.data_pos, offset, count)
+
     def read_undo(self, block_hash: bytes) -> BlockUndo | None:
         """The coins that a connected block spent; () for genesis, None when not stored."""
         entry = self._index.get(block_hash)

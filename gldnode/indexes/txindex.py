@@ -16,7 +16,6 @@ from gldnode.indexes.base import Index
 from gldnode.primitives.block import HEADER_SIZE
 from gldnode.primitives.codec import compact_size
 from gldnode.primitives.hashes import BlockHash, Txid
-from gldnode.primitives.tx import Tx, parse_tx
 from storage.keys import u32
 from storage.kv import WriteBatch
 
@@ -34,10 +33,6 @@ class TxLocation:
     offset: int
     """Of its first byte in the serialised block."""
     size: int
-
-    def cut(self, block_bytes: bytes) -> Tx:
-        """The transaction out of its block. Raises DecodeError."""
-        return parse_tx(block_bytes[self.offset : self.offset + self.size])
 
 
 class TxIndex(Index):

@@ -190,14 +190,18 @@ def _wallet_name(request: web.Request) -> str | None:
 
 async def _read_body(request: web.Request) -> bytes | web.Response:
     """The whole body, or the answer for one that is too large or too slow."""
-    refusal = web.Response(status=413, text="Request body too large")
+    status, text = 413, "Request body too large"
     if request.content_length is None or request.content_length <= MAX_BODY_BYTES:
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
+            if request.content.is_eof():  # it came with the headers: no need for a timer
                 body = await request.read()
+            else:
+                async with asyncio.timeout(BODY_TIMEOUT_S):
+                    body = await request.read()
             if len(body) <= MAX_BODY_BYTES:
                 return body
         except TimeoutError:
-            refusal = web.Response(status=408, text="The request's body did not arrive in time")
+            status, text = 408, "The request's body did not arrive in time"
+    refusal = web.Response(status=status, text=text)
     refusal.force_close()
     return refusal

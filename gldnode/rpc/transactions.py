@@ -8,7 +8,7 @@ from gldnode.descriptors import infer_descriptor
 from gldnode.indexes import IndexFollower, TxIndex
 from gldnode.params import ChainParams
 from gldnode.primitives.hashes import Txid, hash160
-from gldnode.primitives.tx import Tx, TxIn, make_tx
+from gldnode.primitives.tx import Tx, TxIn, make_tx, parse_tx
 from gldnode.rpc.blocks import known_entry, read_block
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
@@ -79,9 +79,11 @@ def find_tx(ctx: RpcContext, wanted: bytes, in_block: bytes | None = None) -> Fo
         )
     else:
         where = index.find(Txid(wanted))
-        block = None if where is None else ctx.node.chainstate.read_block_bytes(where.block_hash)
-        if where is not None and block is not None:
-            return FoundTx(where.cut(block), where.block_hash)
+        chainstate = ctx.node.chainstate
+        if where is not None:
+            part = chainstate.read_block_part(where.block_hash, where.offset, where.size)
+            if part is not None:
+                return FoundTx(parse_tx(part), where.block_hash)
         problem = (
             "No such mempool or blockchain transaction"
             if index.synced
@@ -127,10 +129,15 @@ async def getrawtransaction(ctx: RpcContext, txid: bytes, verbosity: int, blockh
     index = ctx.services.get(TxIndex)
     if index is not None and blockhash is None:
         await ctx.services.require(IndexFollower).catch_up(index)
-    found = await ctx.read(lambda: find_tx(ctx, txid, blockhash))
-    if verbosity <= 0:
-        return found.tx.raw.hex()
-    return await ctx.read(lambda: _verbose(ctx, found, verbosity, blockhash is not None))
+    if blockhash is None and verbosity <= 0:
+        # Three short reads: less work than handing them to another thread.
+        return find_tx(ctx, txid).tx.raw.hex()
+
+    def read() -> str | dict[str, Any]:
+        found = find_tx(ctx, txid, blockhash)
+        return found.tx.raw.hex() if verbosity <= 0 else _verbose(ctx, found, verbosity, blockhash is not None)
+
+    return await ctx.read(read)
 
 
 def _verbose(ctx: RpcContext, found: FoundTx, detail: int, named_block: bool) -> dict[str, Any]:
