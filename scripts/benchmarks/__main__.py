@@ -4,13 +4,15 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from scripts.benchmarks import connect, mempool, payments
+from scripts.benchmarks import connect, mempool, payments, rpc, sync
 from scripts.benchmarks.report import Figure, print_figures
 
 BENCHES: dict[str, tuple[str, Callable[[bool], list[Figure]]]] = {
     "connect": ("blocks and inputs: the benchmark chain, full verification, LevelDB on disk", connect.run),
     "mempool": ("transactions accepted into the mempool, one thread", mempool.run),
     "payments": ("invoices, webhooks, blocks of payments, long histories; a daemon over HTTP", payments.run),
+    "rpc": ("JSON-RPC requests, and their waiting time while blocks are connected", rpc.run),
+    "sync": ("initial block download over loopback from one and from three peers", sync.run),
 }
 
 
