@@ -4,7 +4,7 @@ Three are Gold-Coin's (main, test, regtest). `btc-regtest` has exactly Bitcoin's
 Bitcoin's own software can talk to the node unmodified and its published vectors apply.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gldnode.primitives.amount import COIN, Amount
@@ -230,35 +230,25 @@ TEST: Final = ChainParams(
     is_preview=True,
 )
 
-REGTEST: Final = ChainParams(
+REGTEST: Final = replace(
+    TEST,
     name="regtest",
     rpc_chain_name="regtest",
-    unit="GLD",
-    uri_scheme="gld",
-    max_money=_GLD_MAX_MONEY,
     message_start=bytes.fromhex("fb474c44"),
     p2p_port=24653,
     http_port=8080,
     bech32_hrp="gldrt",
-    p2pkh_version=111,
-    p2sh_version=196,
-    wif_version=239,
-    xpub_version=bytes.fromhex("043587cf"),
-    xprv_version=bytes.fromhex("04358394"),
-    bip44_coin_type=1,
-    block_interval_s=_SPACING_S,
-    initial_subsidy=_SUBSIDY,
     halving_interval=150,
     pow_limit_bits=_REGTEST_LIMIT_BITS,
     pow=RetargetParams(1_209_600, _SPACING_S, allow_min_difficulty=True, no_retargeting=True),
-    deployments=Deployments(),
     genesis=_REGTEST_GENESIS,
     is_regtest=True,
+    is_preview=False,
 )
 
-BTC_REGTEST: Final = ChainParams(
+BTC_REGTEST: Final = replace(
+    REGTEST,
     name="btc-regtest",
-    rpc_chain_name="regtest",
     unit="BTC",
     uri_scheme="bitcoin",
     max_money=Amount(21_000_000 * COIN),
@@ -266,16 +256,7 @@ BTC_REGTEST: Final = ChainParams(
     p2p_port=18444,
     http_port=18443,
     bech32_hrp="bcrt",
-    p2pkh_version=111,
-    p2sh_version=196,
-    wif_version=239,
-    xpub_version=bytes.fromhex("043587cf"),
-    xprv_version=bytes.fromhex("04358394"),
-    bip44_coin_type=1,
     block_interval_s=600,
-    initial_subsidy=_SUBSIDY,
-    halving_interval=150,
-    pow_limit_bits=_REGTEST_LIMIT_BITS,
     pow=RetargetParams(1_209_600, 600, allow_min_difficulty=True, no_retargeting=True),
     deployments=Deployments(bip34=1, bip65=1, bip66=1, csv=1, segwit=0, taproot=0),
     genesis=make_genesis(
@@ -286,7 +267,6 @@ BTC_REGTEST: Final = ChainParams(
         50 * COIN,
         _SATOSHI_SCRIPT,
     ),
-    is_regtest=True,
     is_bitcoin=True,
 )
 
