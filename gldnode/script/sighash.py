@@ -14,7 +14,7 @@ from gldnode.primitives.codec import compact_size, var_bytes
 from gldnode.primitives.hashes import sha256, sha256d
 from gldnode.primitives.tx import Tx, serialize_tx_out
 from gldnode.script import opcodes as op
-from gldnode.script.script import read_op
+from gldnode.script.script import find_and_delete
 
 __all__ = [
     "SIGHASH_ALL",
@@ -38,6 +38,7 @@ SIGHASH_NONE: Final = 2
 SIGHASH_SINGLE: Final = 3
 SIGHASH_ANYONECANPAY: Final = 0x80
 
+_CODE_SEPARATOR: Final = bytes((op.OP_CODESEPARATOR,))
 _ONE: Final = b"\x01" + bytes(31)
 _ZERO: Final = bytes(32)
 _U32 = Packer("<I")
@@ -69,21 +70,7 @@ class TapscriptContext(Protocol):
 
 def remove_code_separators(script: bytes) -> bytes:
     """`script` without OP_CODESEPARATORs, as legacy hashes see it."""
-    if op.OP_CODESEPARATOR not in script:
-        return script
-    kept: list[bytes] = []
-    start = pos = 0
-    end = len(script)
-    while pos < end:
-        step = read_op(script, pos)
-        if step is None:
-            break
-        if step[0] == op.OP_CODESEPARATOR:
-            kept.append(script[start:pos])
-            start = step[2]
-        pos = step[2]
-    kept.append(script[start:])
-    return b"".join(kept)
+    return find_and_delete(script, _CODE_SEPARATOR)[0]
 
 
 class SighashCache:

@@ -442,3 +442,27 @@ def _round_trip(raw: bytes) -> Tx:
         assert bare.txid == tx.txid
     assert all(isinstance(txin, TxIn) for txin in tx.inputs)
     return tx
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                [b"\x00", b"\xab", b"\xac", b"\x02ab", b"\x4c\x01\x00", b"\x4d\x02\x00ab", b"\x03\x00\xabx"]
+            ),
+            st.binary(max_size=3),
+        ),
+        max_size=14,
+    ).map(b"".join),
+    st.sampled_from([b"\x00", b"\xab", b"\x02ab", b"\x4c\x01\x00"]),
+)
+def test_an_opcode_is_deleted_wherever_a_walk_finds_it(script: bytes, needle: bytes) -> None:
+    kept, found, pos = [], 0, 0
+    while pos < len(script) and (step := read_op(script, pos)) is not None:
+        if script[pos : step[2]] == needle:
+            found += 1
+        else:
+            kept.append(script[pos : step[2]])
+        pos = step[2]
+    assert find_and_delete(script, needle) == (b"".join(kept) + script[pos:], found)
