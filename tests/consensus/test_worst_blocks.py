@@ -111,6 +111,28 @@ def _many_script_codes() -> Demand:
     return Demand(tx, _coins(tx, [script] * count), count * checks * _preimage(tx, len(script)), count * checks)
 
 
+def _deleted_signatures() -> Demand:
+    """Signatures that stand in the long script and must be looked for in it, opcode by opcode, before each check.
+
+    SIGHASH_NONE|ANYONECANPAY hashes little but the script itself.
+    """
+    count, checks = campaign(6, 600), 60
+    signatures = [sign_ecdsa(KEY, bytes((n + 1,)) * 32, grind=False) + b"\x82" for n in range(checks)]
+    looked_for = b"".join(push(signature) + push(PUBKEY) + b"\xac\x75" for signature in signatures)
+    scripts = [
+        b"\x00\x63"
+        + b"\x01"
+        + bytes((n,))
+        + b"\x01\x00" * ((9_900 - len(looked_for)) // 2)
+        + b"\x68"
+        + looked_for
+        + b"\x51"
+        for n in range(count)
+    ]
+    tx = _unsigned(count)
+    return Demand(tx, _coins(tx, scripts), count * checks * 2 * len(scripts[0]), count * checks)
+
+
 def _many_hash_types() -> Demand:
     """SINGLE and NONE, alone and with ANYONECANPAY: none shares its hash with another input."""
     count = campaign(600, 4_000)
@@ -167,6 +189,7 @@ _WORST = {
     "many legacy inputs": _many_inputs,
     "many verifications in bare multisigs": _many_verifications,
     "many script codes": _many_script_codes,
+    "signatures deleted from long scripts": _deleted_signatures,
     "many hash types": _many_hash_types,
     "witness multisigs": _witness_multisigs,
     "tapscript signature checks": _tapscript_checks,
