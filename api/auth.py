@@ -13,7 +13,7 @@ from aiohttp import web
 from api.context import ApiContext
 from api.credentials import password_principal
 from api.errors import ApiError, unauthenticated
-from api.guard import client_address
+from api.guard import IPAddress, client_address
 from api.permissions import Permission, grants, parse_permission
 from api.routing import Access, Principal, Route
 from api.tokens import intersection, is_token, read_token
@@ -39,6 +39,8 @@ async def admit(
         raise unauthenticated(_NO_KEY)
     if route.access is Access.API_KEY and who.key_id is None:
         raise unauthenticated(_NO_KEY)
+    if route.method == "POST":
+        _limit_creations(request, context, who)
     if isinstance(route.access, Access):
         return who, None
     return who, _authorise(context, who, route, path)
@@ -123,11 +125,24 @@ def _check_address(request: web.Request, context: ApiContext, record: ApiKey) ->
         raise unauthenticated("ApiKey authentication failed: this address may not use the key")
 
 
+def _limit_creations(request: web.Request, context: ApiContext, who: Principal) -> None:
+    """Calls that make something are counted by key (or user) and by address. Polling is free."""
+    limiter = context.creation_limiter
+    assert limiter is not None
+    wait = max(limiter.take(who.key_id or who.user_id), limiter.take(_network(request, context)))
+    if wait:
+        raise ApiError(429, "too-many-requests", f"Try again in {wait} s.", headers={"Retry-After": str(wait)})
+
+
+def _network(request: web.Request, context: ApiContext) -> IPAddress | None:
+    """The caller's address; of IPv6 the /64."""
+    address = client_address(request, context.guard.trusted_proxies)
+    return address if address is None or address.version == 4 else ip_address(int(address) >> 64 << 64)
+
+
 def _limit(request: web.Request, context: ApiContext) -> None:
     """Requests without a valid key are counted by address (by /64 for IPv6)."""
-    address = client_address(request, context.guard.trusted_proxies)
-    who = address if address is None or address.version == 4 else ip_address(int(address) >> 64 << 64)
-    wait = context.anonymous_limiter.take(who)
+    wait = context.anonymous_limiter.take(_network(request, context))
     if wait:
         raise ApiError(429, "too-many-requests", f"Try again in {wait} s.", headers={"Retry-After": str(wait)})
 

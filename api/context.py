@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from api.errors import ApiError
 from api.guard import GuardOptions
 from api.permissions import Permission, grants
-from api.ratelimit import RateLimiter
+from api.ratelimit import Rate, RateLimiter
 from api.server import Limits
 from gldnode.ports import ChainView, NodeHost
 from payments.accounts import ROLES
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiContext"]
 
+_CREATION_RATE = Rate(100_000, 60, 100_000)
 _ADMIN_EVERYWHERE = (Permission("btcpay.store.canviewstoresettings"),)
 
 
@@ -36,8 +37,16 @@ class ApiContext:
     password_limiter: RateLimiter
     """Basic authentication, by address."""
     node_version: str = "0"
+    creation_limiter: RateLimiter | None = None
+    """Creating calls, by key and by address; from -createratelimit where it is not given."""
     coin_aliases: tuple[str, ...] = ()
     """Other coins' names taken for ours in payment method ids (an option for shops that hard-code BTC)."""
+
+    def __post_init__(self) -> None:
+        if self.creation_limiter is None:
+            text = self.host.option("createratelimit")
+            rate = Rate.parse(text) if text is not None else _CREATION_RATE
+            self.creation_limiter = RateLimiter(rate, self.host.clock)
 
     @property
     def chain(self) -> ChainView:

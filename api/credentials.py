@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -27,8 +28,10 @@ async def password_principal(request: web.Request, context: ApiContext, value: s
         raise unauthenticated(_FAILED)
     accounts = context.service.accounts
     address = client_address(request, context.guard.trusted_proxies)
-    if not accounts.is_young(email) and context.password_limiter.take(address):
-        raise unauthenticated("Basic authentication failed: Rate limited. Try again later.")
+    wait = 0 if accounts.is_young(email) else context.password_limiter.take(address)
+    if wait:
+        refused = unauthenticated("Basic authentication failed: Rate limited. Try again later.")
+        raise replace(refused, headers={**refused.headers, "Retry-After": str(wait)})
     user, reason = await accounts.check_password(email, password)
     if user is None:
         raise unauthenticated(f"Basic authentication failed: {reason}")

@@ -137,6 +137,7 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         externalurl=url  Public address of the shop's pages
         maxconnectionsperaddress=n  Connection cap per client address
         publicbind=host:port  Second site with the payment routes only
+        createratelimit=n[/s]  Creating calls per minute (or s seconds) and key, and per address (default: 100000)
         ratelimit=n[/s]  Requests without a key per minute (or s seconds) and address (default: 600)
         rest  Serve the REST interface (default: 0)
         rpcallowip=ip  Allow RPC from this address or network (default: loopback)
@@ -196,6 +197,10 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         payments  Run the payment server (default: 1)
         allowoutgoing=cidr  Addresses that webhooks and rate sources may reach although they are not public
         rate=pair=source  Rate of the coin: a number, an https address with #path, or rule:expression
+        eventsmaxage=n  Days after which told events and their bodies are removed, 0 for never (default: 90)
+        maxopeninvoices=n  Unpaid invoices that a store may have at a time, 0 for any (default: 1000000)
+        maxpaymentrequests=n  Payment requests that a store may have, 0 for any (default: 10000)
+        maxwebhooks=n  Webhooks that a store may have, 0 for any (default: 50)
         ratemaxage=n  Seconds after which a fetched rate is not used any more (default: 900)
         """),
     "Chain": _group("""

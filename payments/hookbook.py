@@ -14,6 +14,7 @@ from payments.invoicebook import InvoiceBook
 from payments.layout import DeliveryRow, Lane, Parked, ReaderState, Redelivery
 from payments.outgoing import check_url
 from payments.payloads import DeliveryNames, event_fields, webhook_body
+from payments.quotas import is_full
 from payments.repository import event_log, invoice_events, last_sequence, load_invoice, metadata_of
 from payments.stores import Store, Webhook
 from storage.database import Txn
@@ -22,7 +23,6 @@ from storage.documents import DocumentReader
 __all__ = ["Delivery", "HookBook"]
 
 MAX_SECRET = 256
-MAX_WEBHOOKS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class HookBook(InvoiceBook):
         def put(txn: Txn) -> None:
             if txn.get_json(layout.store_key(store_id), Store) is None:
                 raise not_found("store")
-            rows = txn.iterate(prefix=layout.webhook_by_store_key(store_id), keys_only=True)
-            if sum(1 for _ in rows) >= MAX_WEBHOOKS:
-                raise PaymentError("webhook-limit-reached", f"A store has at most {MAX_WEBHOOKS} webhooks", 403)
+            limit = self.quotas.webhooks
+            if is_full(txn, layout.webhook_by_store_key(store_id), limit):
+                raise PaymentError("webhook-limit-reached", f"A store has at most {limit} webhooks", 403)
             txn.put_json(layout.webhook_key(webhook.id), webhook)
             txn.put(layout.webhook_by_store_key(store_id, webhook.id), b"")
             state = ReaderState(store_id, last_sequence(txn, store_id))

@@ -9,12 +9,15 @@ from payments.errors import PaymentError
 from payments.invoice import Invoice
 from payments.layout import IdempotencyRow
 from storage.database import Txn
+from storage.keys import KeyReader
 
 __all__ = ["Idempotency", "Sent", "find_answer", "keep_answer", "prune_answers"]
 
 KEPT_S: Final = 86_400
 MAX_ANSWER: Final = 256_000
 MAX_NAME: Final = 255
+MAX_ROWS: Final = 200_000
+"""Of one principal: at the most common size of an answer some 200 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ def keep_answer(txn: Txn, asked: Idempotency, invoice: Invoice, now: int) -> byt
     if len(answer) > MAX_ANSWER:
         raise PaymentError("answer-too-large", "The answer is too large to be kept for an Idempotency-Key", 413)
     name = asked.key[:MAX_NAME]
+    if txn.get(layout.idempotency_key(asked.principal, name)) is None:
+        _count(txn, asked.principal, 1)
     row = IdempotencyRow(asked.route, asked.body_hash, invoice.id, answer, now)
     txn.put_record(layout.idempotency_key(asked.principal, name), row)
     txn.put(layout.idempotency_age_key(now, asked.principal, name), b"")
@@ -75,4 +80,16 @@ def prune_answers(txn: Txn, now: int, limit: int = 500) -> int:
         kept = txn.get_record(b"g" + row[9:], IdempotencyRow)
         if kept is not None and now - kept.at > KEPT_S:
             txn.delete(b"g" + row[9:])
+            _count(txn, KeyReader(row, 9).text(), -1)
     return len(rows)
+
+
+def _count(txn: Txn, principal: str, change: int) -> None:
+    """Keep the number of a principal's rows. Raises PaymentError 429 where there would be too many."""
+    row = layout.answer_count_key(principal)
+    count = max(0, int.from_bytes(txn.get(row) or b"", "big") + change)
+    if change > 0 and count > MAX_ROWS:
+        raise PaymentError(
+            "idempotency-limit-reached", f"More than {MAX_ROWS} Idempotency-Keys were used within 24 hours", 429
+        )
+    txn.put(row, count.to_bytes(8, "big"))

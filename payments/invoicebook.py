@@ -22,6 +22,7 @@ from payments.layout import Loose, SafeMode
 from payments.ledger import Ledger
 from payments.lists import InvoiceFilter, InvoicePage, list_invoices
 from payments.outgoing import check_url
+from payments.quotas import check_open_invoices
 from payments.rates import Rates
 from payments.readiness import Readiness, readiness_of
 from payments.repository import append_event, load_invoice
@@ -102,6 +103,7 @@ class InvoiceBook(StoreBook):
                     invoice = load_invoice(txn, known.invoice_id)
                     assert invoice is not None
                     return Sent(invoice, known.answer)
+            check_open_invoices(txn, store_id, self.quotas.open_invoices)
             current = self._stores.get(store_id, store)
             tip = TipFacts(engine.cursor.height, fresh=False)
             invoice, _ = insert_invoice(txn, current, template, self._host.params, self._host.entropy, tip)

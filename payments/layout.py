@@ -29,6 +29,8 @@ records are msgpack.
 | `o` u64 time, invoice                      | empty: when the clock next matters to the invoice           |
 | `w` invoice                                | empty: waits for the end of the safe mode                   |
 | `m` script, u64 due, u64 monitoring, inv.  | empty: invoices on a fixed address by what was due          |
+| `N` store                                  | how many of its invoices are open, u64                      |
+| `u` principal                              | how many idempotency rows it has, u64                       |
 | `q` store                                  | sequence number of the store's last event, u64              |
 | `e` store, u64 sequence                    | record Event                                                |
 | `v` invoice, u64 sequence                  | empty: events by invoice                                    |
@@ -52,6 +54,7 @@ records are msgpack.
 | `acct/stores/` user `/` store              | role's name, the same the other way                         |
 | `arequest/item/` request                   | JSON PaymentRequest                                         |
 | `arequest/store/` store `/` request        | empty: the store's payment requests                         |
+| `arequest/due/` u64 expiry, request        | empty: payment requests that may expire                     |
 | `anotice/` user `/` u64 desc., notice      | JSON Notice                                                 |
 | `anoticesettings/` user                    | JSON list: kinds of notices that the user does not want     |
 
@@ -294,6 +297,14 @@ def waiting_key(invoice_id: str = "") -> bytes:
 def by_due_key(script: bytes, due: int, monitoring_ends_at: int | None = None, invoice_id: str = "") -> bytes:
     start = b"m" + key(u32(len(script)), script, u64(due))
     return start if monitoring_ends_at is None else start + u64(monitoring_ends_at) + invoice_id.encode()
+
+
+def open_count_key(store_id: str) -> bytes:
+    return b"N" + store_id.encode()
+
+
+def answer_count_key(principal: str) -> bytes:
+    return b"u" + principal.encode()
 
 
 def sequence_key(store_id: str) -> bytes:

@@ -43,6 +43,10 @@ class PaymentsPlugin:
         age_limit_s = int(max_age) if max_age and max_age.isdecimal() else MAX_AGE_S
         rates = Rates(sources, client.get_json, host.clock, host.params.unit, age_limit_s)
         self._service = PaymentService(Vault(host), rates, client)
+        try:
+            log.debug("quotas of a store: %s", self._service.quotas)
+        except ValueError as error:
+            raise NodeError(str(error)) from error
         self._service.start()
         if rates.needs_network:
             host.spawn("payments: rates", rates.keep_fresh())

@@ -12,6 +12,7 @@ from payments import layout
 from payments.events import Event, EventDraft, events_between
 from payments.figures import note_change
 from payments.invoice import Invoice, Payment, Presence, Status, due, next_deadline, status
+from payments.quotas import note_opened
 from storage.database import ABSENT, Txn
 from storage.documents import DocumentReader
 
@@ -58,6 +59,9 @@ def change_invoice(txn: Txn, before: Invoice | None, after: Invoice, now: int) -
     _write_payments(txn, before, after)
     _move_timer(txn, before, after)
     _note_due(txn, before, after)
+    opened = is_open(after) - (before is not None and is_open(before))
+    if opened:
+        note_opened(txn, after.store_id, opened)
     note_change(txn, before, after)
     events = [append_event(txn, after.store_id, draft, now, after) for draft in events_between(before, after)]
     return after, events
@@ -131,7 +135,16 @@ def append_event(txn: Txn, store_id: str, draft: EventDraft, now: int, invoice: 
     """Put an event at the end of the store's log."""
     seq = last_sequence(txn, store_id) + 1
     txn.put(layout.sequence_key(store_id), seq.to_bytes(8, "big"))
-    event = Event(store_id, seq, draft.type, now, payment=draft.payment, flags=draft.flags)
+    event = Event(
+        store_id,
+        seq,
+        draft.type,
+        now,
+        payment=draft.payment,
+        flags=draft.flags,
+        payment_request_id=draft.payment_request_id,
+        request_status=draft.request_status,
+    )
     if invoice is not None:
         event = msgspec.structs.replace(
             event,

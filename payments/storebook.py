@@ -15,6 +15,7 @@ from payments.ids import new_short_id, new_store_id
 from payments.invoice import ZeroConf
 from payments.layout import ReaderState, Watch, callback_reader
 from payments.methods import chain_method_id, derived_addresses, parse_chain_method
+from payments.quotas import Quotas
 from payments.requests import PaymentRequests
 from payments.stores import SETTING_NAMES, ApiKey, ChainMethod, Store, StoreSettings
 from payments.vault import Vault
@@ -50,6 +51,11 @@ class StoreBook:
         """The records, for tools and tests. Raises PaymentError before the first store."""
         return self._vault.database
 
+    @cached_property
+    def quotas(self) -> Quotas:
+        """What a store may hold. Raises ValueError for a wrong setting."""
+        return Quotas.of_host(self._host)
+
     @property
     def unit(self) -> str:
         """The chain's currency code: GLD (BTC on btc-regtest)."""
@@ -68,7 +74,7 @@ class StoreBook:
     @cached_property
     def requests(self) -> PaymentRequests:
         """Bills that may be paid by several invoices."""
-        return PaymentRequests(self._vault)
+        return PaymentRequests(self._vault, self.quotas.payment_requests)
 
     # Stores
 
