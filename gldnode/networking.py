@@ -263,6 +263,7 @@ class Networking:
             node.clock,
             node.entropy,
             log=net_log.debug,
+            notice=net_log.info,
             relay_txs=local.relay_txs,
             services=local.services,
             filters=FilterService(node.chainstate, filters) if serves_filters and filters is not None else None,

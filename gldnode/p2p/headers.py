@@ -29,6 +29,7 @@ LOW_WORK_BUFFER: Final = 144
 RECENT_S: Final = 24 * 60 * 60
 CHAIN_SYNC_TIMEOUT_S: Final = 20 * 60
 MAX_PROTECTED: Final = 4
+REPORT_S: Final = 10
 _ANY_NETWORK: Final = int(Services.NETWORK | Services.NETWORK_LIMITED)
 _JUDGED: Final = frozenset((ConnectionType.OUTBOUND_FULL_RELAY, ConnectionType.BLOCK_RELAY_ONLY))
 
@@ -39,6 +40,33 @@ class HeaderSync:
     def __init__(self, processing: "Processing") -> None:
         self._p = processing
         self._protected = 0
+        self._next_report = 0.0
+
+    @property
+    def presync(self) -> tuple[int, int] | None:
+        """Height and time of the best low-work header chain that is being looked at; None for none."""
+        syncs = [state.low_work for state in list(self._p.peers.values()) if state.low_work is not None]
+        best = max(syncs, key=lambda sync: sync.presync_height, default=None)
+        return None if best is None or best.presync_height < 0 else (best.presync_height, best.presync_time)
+
+    def progress(self, height: int, time: int) -> float:
+        """The share of all headers that a chain up to there has, 0 to 1, by its time."""
+        to_come = max(0, self._p.clock.now() - time) // self._p.chain.params.block_interval_s
+        return height / max(1, height + to_come)
+
+    def _report(self) -> None:
+        """Tell the operator how far the headers have come, every ten seconds while they are behind."""
+        now = self._p.clock.monotonic()
+        if now < self._next_report:
+            return
+        self._next_report = now + REPORT_S
+        presync, best = self.presync, self._p.chain.best_header
+        if presync is not None:
+            share = 100 * self.progress(*presync)
+            self._p.notice(f"Pre-synchronizing blockheaders, height: {presync[0]} (~{share:.2f}%)")
+        else:
+            share = 100 * self.progress(best.height, best.time)
+            self._p.notice(f"Synchronizing blockheaders, height: {best.height} (~{share:.2f}%)")
 
     # -- asking --
 
@@ -97,6 +125,8 @@ class HeaderSync:
                 self._p.misbehaving(state, "non-continuous headers sequence")
                 return
         is_full = len(headers) == MAX_HEADERS
+        if is_full:
+            self._report()
         work_is_known = bool(state.peer.permissions & Permission.NOBAN)
         if state.low_work is not None:
             headers, is_full, work_is_known = self._continue_low_work(state, headers, is_full=is_full)

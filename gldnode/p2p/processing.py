@@ -63,6 +63,7 @@ class Processing:
         entropy: Entropy,
         *,
         log: Callable[[str], None],
+        notice: Callable[[str], None] | None = None,
         relay_txs: bool = True,
         services: Services = Services.NETWORK | Services.WITNESS | Services.NETWORK_LIMITED,
         filters: FilterSource | None = None,
@@ -73,6 +74,8 @@ class Processing:
         self.clock = clock
         self.entropy = entropy
         self.log = log
+        self.notice = notice or log
+        """For what an operator should see without `-debug`."""
         self.relay_txs = relay_txs
         self.services = services
         self.peers: dict[int, PeerState] = {}
