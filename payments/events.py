@@ -24,6 +24,11 @@ class EventType(StrEnum):
     PAID_AFTER_EXPIRATION = "InvoicePaidAfterExpiration"
     SETTLED = "InvoiceSettled"
     INVALID = "InvoiceInvalid"
+    REQUEST_CREATED = "PaymentRequestCreated"
+    REQUEST_UPDATED = "PaymentRequestUpdated"
+    REQUEST_ARCHIVED = "PaymentRequestArchived"
+    REQUEST_STATUS_CHANGED = "PaymentRequestStatusChanged"
+    REQUEST_COMPLETED = "PaymentRequestCompleted"
     # Ours; sent only to endpoints that name them.
     PAYMENT_REPLACED = "InvoicePaymentReplaced"
     PAYMENT_REORGED = "InvoicePaymentReorged"
@@ -65,6 +70,8 @@ class EventDraft(msgspec.Struct, frozen=True, omit_defaults=True):
     payment: PaymentFacts | None = None
     flags: dict[str, bool] = {}
     """`overPaid`, `partiallyPaid`, `manuallyMarked`, `afterExpiration`, as the type has them."""
+    payment_request_id: str = ""
+    request_status: str = ""
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,6 +88,9 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     flags: dict[str, bool] = {}
     invoice_status: str = ""
     """As of the event, for BTNG-PAY's callback."""
+    payment_request_id: str = ""
+    """Of events about a payment request, which have no invoice."""
+    request_status: str = ""
 
     @property
     def id(self) -> str:

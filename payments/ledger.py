@@ -30,6 +30,7 @@ from payments.invoice import (
 from payments.layout import ClaimRow, Loose, Tracked, Watch
 from payments.matching import match_outputs
 from payments.repository import change_invoice, load_invoice
+from payments.requests import note_invoice
 from storage.database import Txn
 
 __all__ = ["Ledger", "LedgerRules", "Outcome"]
@@ -219,6 +220,7 @@ class Ledger:
             if written is not before:
                 outcome.invoices.append(written)
                 outcome.events.extend(events)
+                outcome.events.extend(note_invoice(self._txn, written, self._now))
         return outcome
 
     def _wait_for_safety(self, invoice: Invoice) -> None:

@@ -75,6 +75,9 @@ def event_fields(event: Event, metadata: bytes, params: ChainParams) -> dict[str
     if event.invoice_id:
         fields["invoiceId"] = event.invoice_id
         fields["metadata"] = msgspec.Raw(metadata)
+    if event.payment_request_id:
+        fields["paymentRequestId"] = event.payment_request_id
+        fields["status"] = event.request_status
     fields.update(event.flags)
     if event.type in _WITH_PAYMENT and event.payment is not None:
         fields["paymentMethodId"] = chain_method_id(params)

@@ -6,6 +6,8 @@ of the caller is a PaymentError with code, sentence and HTTP status. The methods
 other: `storebook` (stores, keys), `invoicebook`, `hookbook` (webhooks, events), and here what uses them all.
 """
 
+import asyncio
+import logging
 from collections.abc import Sequence
 
 from gldnode.primitives.block import Block, parse_block
@@ -26,6 +28,7 @@ from payments.receipts import Receipt, ReceiptError, make_receipt
 from payments.stores import Store
 from payments.upkeep import keep_tidy
 from payments.vault import Vault
+from storage.errors import CommitFailed
 
 __all__ = [
     "BtngInvoiceDraft",
@@ -42,6 +45,10 @@ __all__ = [
     "UnassignedPayment",
     "require_store",
 ]
+
+
+log = logging.getLogger(__name__)
+REQUESTS_EVERY_S = 2.0
 
 
 class PaymentService(HookBook):
@@ -63,7 +70,17 @@ class PaymentService(HookBook):
         dispatcher = Dispatcher(vault.host, vault.database, vault.bell, self._client)
         vault.reader_added = dispatcher.add
         dispatcher.start()
+        vault.host.spawn("payments: bills", self._watch_requests())
         vault.host.spawn("payments: upkeep", keep_tidy(vault.database, vault.host.clock))
+
+    async def _watch_requests(self) -> None:
+        """Payment requests expire by the clock."""
+        while True:
+            await asyncio.sleep(REQUESTS_EVERY_S)
+            try:
+                await self.requests.expire(self._vault.host.clock.now())
+            except CommitFailed as error:
+                log.error("expired payment requests were not recorded: %s", error)
 
     def figures(self, store_id: str, start: int, end: int) -> Figures:
         """Settled payments and invoices of the whole UTC days that `start` to `end` touch."""

@@ -76,7 +76,7 @@ async def create_payment_request(call: Call[PaymentRequestBody]) -> PaymentReque
         currency=require_store(call.context.service, call.store).settings.default_currency,
         title="",
     )
-    return _answer(call, await call.context.service.requests.put(_changed(call, request)))
+    return _answer(call, await call.context.service.requests.put(_changed(call, request), host.clock.now()))
 
 
 @table.add("GET", *twins(), access=VIEW, answer=PaymentRequestAnswer, summary="A payment request", errors=(404,))
@@ -99,12 +99,12 @@ async def update_payment_request(call: Call[PaymentRequestBody]) -> PaymentReque
     is_other_bill = (changed.amount, changed.currency) != (request.amount, request.currency)
     if is_other_bill and _invoices(call, request):
         raise Invalid("Amount", "Amount and currency are not editable once payment request has invoices")
-    return _answer(call, await call.context.service.requests.put(changed))
+    return _answer(call, await call.context.service.requests.put(changed, call.context.host.clock.now()))
 
 
 @table.add("DELETE", *twins(), access=MODIFY, summary="Archive a payment request", errors=(404,))
 async def archive_payment_request(call: Call[None]) -> None:
-    await call.context.service.requests.archive(request_of(call).id)
+    await call.context.service.requests.archive(request_of(call).id, call.context.host.clock.now())
 
 
 @table.add(

@@ -1,10 +1,13 @@
 """Greenfield's tier 1 as shops use it; every answer is checked by the published schemas."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from tests.support.greenfield import Greenfield
+from tests.support.receiver import open_receiver
+from tests.support.schemas import webhook_errors
 from tests.support.shop import Shop, make_address
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -569,3 +572,49 @@ async def test_statistics_agree_with_the_payments(api: Greenfield, shop: Shop) -
         ({"format": "x"}, "format"),
     ):
         assert (await api.call("GET /reports/revenue", query=query, expect=422))[0]["path"] == path
+
+
+async def test_payment_requests_raise_their_webhooks(api: Greenfield, shop: Shop) -> None:
+    await shop.till.fill_purse(1)
+    await shop.till.settle()
+    start = (await api.call("GET /stores/{storeId}/events", query={"limit": 1000}))["next"]
+    async with open_receiver() as receiver:
+        hook = await api.call("POST /stores/{storeId}/webhooks", {"url": receiver.url})
+        expiry = shop.till.now + 600
+        body = {"amount": "0.6", "currency": "GLD", "title": "Bill", "expiryDate": expiry}
+        made = await api.call("POST /stores/{storeId}/payment-requests", body)
+        here = {"paymentRequestId": made["id"]}
+        await api.call("PUT /payment-requests/{paymentRequestId}", {**body, "title": "The bill"}, **here)
+        invoice = await api.call("POST /payment-requests/{paymentRequestId}/pay", **here)
+        stored = shop.service.invoice(invoice["id"])
+        assert stored is not None
+        await shop.till.pay(stored, memo=True)
+        await shop.till.mine()
+        late = await api.call("POST /stores/{storeId}/payment-requests", body | {"expiryDate": expiry + 1000})
+        shop.till.pass_time(100_000)
+        await shop.service.requests.expire(shop.till.now)
+        await api.call("DELETE /payment-requests/{paymentRequestId}", paymentRequestId=late["id"])
+        told = await api.call("GET /stores/{storeId}/events", query={"after": start, "limit": 1000})
+        ours = [event for event in told["events"] if "paymentRequestId" in event]
+        seen = [(event["type"].removeprefix("PaymentRequest"), event["status"]) for event in ours]
+        assert seen == [
+            ("Created", "Pending"),
+            ("Updated", "Pending"),
+            ("StatusChanged", "Processing"),
+            ("StatusChanged", "Completed"),
+            ("Completed", "Completed"),
+            ("Created", "Pending"),
+            ("StatusChanged", "Expired"),
+            ("Archived", "Expired"),
+        ]
+        for _ in range(100):
+            got = [each for each in receiver.received if "paymentRequestId" in each.fields]
+            if len(got) == len(ours):
+                break
+            await asyncio.sleep(0.05)
+        assert [each.fields["type"] for each in got] == [event["type"] for event in ours]
+        assert all(each.is_signed(hook["secret"]) for each in got)
+        for each in got:
+            # The published list of a webhook's statuses lacks one that the request's own has.
+            assert each.fields["status"] == "Processing" or webhook_errors(each.fields) == []
+        await api.call("DELETE /webhooks/{webhookId}", webhookId=hook["id"])

@@ -169,7 +169,7 @@ async def scene(shop: Shop) -> Scene:
         invoice = (await service.create_invoice(store_id, InvoiceDraft(amount="1", currency="GLD"))).invoice
         webhook = await service.create_webhook(store_id, "http://127.0.0.1:9/hook")
         bill = PaymentRequest(f"bill-of-{store_id[:8]}", store_id, 1, 100, "GLD", "Bill")
-        await service.requests.put(bill)
+        await service.requests.put(bill, 1)
         return {
             "storeId": store_id,
             "invoiceId": invoice.id,

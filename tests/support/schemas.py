@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-__all__ = ["aliases", "documented_operations", "greenfield_dir", "schema_errors"]
+__all__ = ["aliases", "documented_operations", "greenfield_dir", "schema_errors", "webhook_errors"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +54,17 @@ def schema_errors(operation: str, status: int, body: Any) -> list[str]:
         schema = {"type": "array", "items": schema}  # the document forgets that they are many
     validator = _validator(json.dumps(schema))
     return [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in validator.iter_errors(body)]
+
+
+def webhook_errors(body: Any) -> list[str]:
+    """What is wrong with a webhook's body; nothing for types that the document leaves out."""
+    schema = _load("response-schemas.json")["webhooks"].get(body["type"])
+    if schema is None:
+        return []
+    return [
+        f"{'/'.join(map(str, e.instance_path))}: {e.message}"
+        for e in _validator(json.dumps(schema)).iter_errors(body)
+    ]
 
 
 @cache
