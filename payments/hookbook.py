@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -20,7 +21,7 @@ from payments.stores import Store, Webhook
 from storage.database import Txn
 from storage.documents import DocumentReader
 
-__all__ = ["Delivery", "HookBook"]
+__all__ = ["Delivery", "GivenUp", "Held", "HookBook", "Undelivered"]
 
 MAX_SECRET = 256
 
@@ -37,6 +38,40 @@ class Delivery:
     http_code: int | None
     error: str | None
     is_success: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An invoice's events that wait behind one that the endpoint has refused."""
+
+    invoice_id: str
+    sequence: int
+    """Of the event that is tried."""
+    attempts: int
+    next_attempt_at: int
+    first_failed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """An event that is not tried any more, until somebody asks for it."""
+
+    sequence: int
+    at: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """How an endpoint stands. Everything up to `position` is delivered, waiting, or parked."""
+
+    position: int
+    last_sequence: int
+    failures_in_row: int
+    closed_until: int
+    """The circuit: nothing is sent before this time."""
+    waiting: Sequence[Held]
+    parked: Sequence[GivenUp]
 
 
 class HookBook(InvoiceBook):
@@ -213,6 +248,25 @@ class HookBook(InvoiceBook):
         store_id, count = await self._vault.transact(put)
         self._vault.bell.ring((store_id,))
         return count
+
+    def undelivered(self, webhook_id: str, limit: int = 1000) -> Undelivered:
+        """What the endpoint has not got, and when it is tried again. 404."""
+        with self._vault.reading() as reader:
+            row = layout.reader_key(webhook_id)
+            state = reader.get_record(row, ReaderState) if reader is not None else None
+            if reader is None or state is None:
+                raise not_found("webhook")
+            prefix = layout.lane_key(webhook_id)
+            waiting = [
+                Held(key[len(prefix) :].decode(), lane.next_seq, lane.attempts, lane.next_at, lane.first_failed_at)
+                for key, lane in islice(reader.iterate_records(prefix, Lane), limit)
+            ]
+            parked = [
+                GivenUp(int.from_bytes(key[-8:], "big"), row.at, row.error)
+                for key, row in islice(reader.iterate_records(layout.parked_key(webhook_id), Parked), limit)
+            ]
+            last = last_sequence(reader, state.store_id)
+        return Undelivered(state.position, last, state.failures, state.closed_until, waiting, parked)
 
     # Events
 

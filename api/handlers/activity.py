@@ -2,6 +2,9 @@
 
 import asyncio
 
+import msgspec
+from aiohttp import web
+
 from api.errors import ErrorShape
 from api.handlers.invoices import MODIFY, VIEW, invoice_of, twins
 from api.models.activity import AssignRequest, EventsAnswer, ExplainAnswer, UnassignedAnswer
@@ -18,6 +21,9 @@ __all__ = ["table"]
 table = RouteTable("/api/v1", "Activity", ErrorShape.GREENFIELD)
 
 _MAX_WAIT_S = 25
+_BEAT_S = 15
+STREAM_S = 3600
+"""How long a stream lasts; then the client connects again, with a key that may be revoked by then."""
 MAX_EXPLAINED = 100
 
 
@@ -26,21 +32,43 @@ MAX_EXPLAINED = 100
     "/stores/{storeId}/events",
     access=VIEW,
     answer=EventsAnswer,
-    summary="The store's events behind a position, waiting for the first one where asked to",
+    summary="The store's events behind a position; as a stream with Accept: text/event-stream",
     query=(
         Param("after", ParamKind.INTEGER, summary="Sequence number of the last event handled; 0 for all."),
         Param("limit", ParamKind.INTEGER, maximum=1000),
         Param("wait", ParamKind.INTEGER, maximum=_MAX_WAIT_S, summary="Seconds to wait for news."),
     ),
 )
-async def list_events(call: Call[None]) -> EventsAnswer:
+async def list_events(call: Call[None]) -> EventsAnswer | web.StreamResponse:
     service, query = call.context.service, call.query
+    if "text/event-stream" in call.request.headers.get("Accept", ""):
+        return await _stream_events(call)
     after, limit = query["after"] or 0, min(query["limit"] or 100, 1000)
     if query["wait"]:
         events = await service.wait_events(call.store, after, query["wait"], limit)
     else:
         events = service.events(call.store, after, limit)
     return EventsAnswer([dict(service.event_body(event)) for event in events], events[-1].seq if events else after)
+
+
+async def _stream_events(call: Call[None]) -> web.StreamResponse:
+    """Server-sent events: `id` is the sequence number, so a client that reconnects goes on where it was."""
+    last = call.request.headers.get("Last-Event-ID", "")
+    after = int(last) if last.isascii() and last.isdecimal() and len(last) < 16 else call.query["after"] or 0
+    service = call.context.service
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    await response.prepare(call.request)
+    end = call.context.host.clock.monotonic() + STREAM_S
+    while call.context.host.clock.monotonic() < end:
+        events = await service.wait_events(call.store, after, _BEAT_S)
+        for event in events:
+            body = msgspec.json.encode(service.event_body(event))
+            await response.write(b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), body))
+            after = event.seq
+        if not events:
+            await response.write(b": still here\n\n")
+    return response
 
 
 @table.add(

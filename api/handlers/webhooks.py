@@ -1,5 +1,6 @@
 """Greenfield's webhooks: `/stores/{storeId}/webhooks/…`, and the same without the store."""
 
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,7 +9,18 @@ from aiohttp import web
 from msgspec import UNSET
 
 from api.errors import ErrorShape, Invalid
-from api.models.webhooks import AuthorizedEvents, DeliveryAnswer, EventsAnswer, WebhookAnswer, WebhookRequest
+from api.models.webhooks import (
+    AuthorizedEvents,
+    DeliveryAnswer,
+    EventsAnswer,
+    HeldAnswer,
+    ParkedAnswer,
+    RedeliverAnswer,
+    RedeliverRequest,
+    UndeliveredAnswer,
+    WebhookAnswer,
+    WebhookRequest,
+)
 from api.routing import Call, Param, ParamKind, RouteTable
 from payments.errors import not_found
 from payments.service import Delivery
@@ -157,6 +169,41 @@ async def get_delivery_request(call: Call[None]) -> web.Response:
 async def redeliver(call: Call[None]) -> str:
     webhook = webhook_of(call)
     return await call.context.service.redeliver(webhook.id, call.path["deliveryId"])
+
+
+@table.add(
+    "GET",
+    *twins("/undelivered"),
+    access=PERMISSION,
+    answer=UndeliveredAnswer,
+    summary="What the endpoint has not got: waiting for another attempt, or given up",
+    errors=(404,),
+)
+async def list_undelivered(call: Call[None]) -> UndeliveredAnswer:
+    found = call.context.service.undelivered(webhook_of(call).id)
+    return UndeliveredAnswer(
+        found.position,
+        found.last_sequence,
+        found.failures_in_row,
+        found.closed_until,
+        [HeldAnswer(**asdict(one)) for one in found.waiting],
+        [ParkedAnswer(**asdict(one)) for one in found.parked],
+    )
+
+
+@table.add(
+    "POST",
+    *twins("/redeliver-failed"),
+    access=PERMISSION,
+    body=RedeliverRequest,
+    body_optional=True,
+    answer=RedeliverAnswer,
+    summary="Send everything again that was given up, and try what waits at once",
+    errors=(404,),
+)
+async def redeliver_failed(call: Call[RedeliverRequest]) -> RedeliverAnswer:
+    webhook = webhook_of(call)
+    return RedeliverAnswer(await call.context.service.redeliver_failed(webhook.id, call.body.since))
 
 
 def _answer(webhook: Webhook, secret: str | None = None) -> WebhookAnswer:

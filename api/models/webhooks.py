@@ -2,7 +2,18 @@
 
 from msgspec import UNSET, Struct, UnsetType
 
-__all__ = ["AuthorizedEvents", "DeliveryAnswer", "EventsAnswer", "WebhookAnswer", "WebhookRequest"]
+__all__ = [
+    "AuthorizedEvents",
+    "DeliveryAnswer",
+    "EventsAnswer",
+    "HeldAnswer",
+    "ParkedAnswer",
+    "RedeliverAnswer",
+    "RedeliverRequest",
+    "UndeliveredAnswer",
+    "WebhookAnswer",
+    "WebhookRequest",
+]
 
 
 class AuthorizedEvents(Struct, rename="camel"):
@@ -35,6 +46,45 @@ class WebhookAnswer(Struct, rename="camel"):
     authorized_events: EventsAnswer
     secret: str | UnsetType = UNSET
     """In the answer that creates it, and never again."""
+
+
+class HeldAnswer(Struct, rename="camel"):
+    """An invoice's events that wait behind one that the endpoint has refused."""
+
+    invoice_id: str
+    sequence: int
+    attempts: int
+    next_attempt_at: int
+    first_failed_at: int
+
+
+class ParkedAnswer(Struct, rename="camel"):
+    """An event that was given up; redeliver-failed sends it again."""
+
+    sequence: int
+    at: int
+    error: str
+
+
+class UndeliveredAnswer(Struct, rename="camel"):
+    """Everything up to `position` is delivered, waiting or parked. Before `closedUntil` nothing is sent."""
+
+    position: int
+    last_sequence: int
+    failures_in_row: int
+    closed_until: int
+    waiting: list[HeldAnswer]
+    parked: list[ParkedAnswer]
+
+
+class RedeliverRequest(Struct):
+    """Unix seconds; without it everything that was ever given up."""
+
+    since: int = 0
+
+
+class RedeliverAnswer(Struct):
+    count: int
 
 
 class DeliveryAnswer(Struct, rename="camel"):

@@ -1,13 +1,17 @@
 """What payments offer, reached over HTTP as a shop does."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gldnode.params import REGTEST
+from payments import dispatcher
 from payments.receipts import parse_receipt, verify_receipt
+from tests.support.receiver import open_receiver
 from tests.support.shop import Shop, open_shop
 from tests.support.till import XPUB
 
@@ -16,6 +20,7 @@ from tests.support.till import XPUB
 async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
     async with open_shop(tmp_path) as shop:
         await shop.till.fill_purse(3)
+        await shop.till.settle()
         await shop.service.set_chain_method(shop.store.id, XPUB)
         yield shop
 
@@ -76,3 +81,61 @@ async def test_a_settled_invoice_has_a_receipt(shop: Shop) -> None:
     store = await shop.owner.get(path(shop))
     assert store.json["identity"] == receipt.identity
     assert (await shop.anyone.get(where)).status == 401
+
+
+async def test_what_an_endpoint_has_not_got_is_shown_and_sent_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "POLL_S", 0.05)
+    async with open_receiver() as receiver:
+        receiver.answer = lambda got: 500 if got.fields["type"] == "InvoiceCreated" else 200
+        made = await shop.owner.post(path(shop, "/webhooks"), {"url": receiver.url})
+        hook = path(shop, f"/webhooks/{made.json['id']}")
+        invoice = await shop.owner.post(path(shop, "/invoices"), {"amount": "1", "currency": "GLD"})
+        await receiver.wait(1)
+        await asyncio.sleep(0.05)
+        shown = (await shop.owner.get(f"{hook}/undelivered")).json
+        (held,) = shown["waiting"]
+        assert (held["invoiceId"], held["attempts"]) == (invoice.json["id"], 1)
+        assert shown["failuresInRow"] == 1
+        for _ in range(12):  # a day and more of refusals
+            shop.till.pass_time(3 * 3600)
+            count = len(receiver.received)
+            await shop.owner.post(f"{hook}/redeliver-failed", {"since": shop.till.now})
+            await receiver.wait(count + 1)
+            await asyncio.sleep(0.05)
+            shown = (await shop.owner.get(f"{hook}/undelivered")).json
+            if shown["parked"]:
+                break
+        assert [one["error"] for one in shown["parked"]] == ["HTTP Error Code 500"]
+        receiver.answer = lambda got: 200
+        count = len(receiver.received)
+        again = await shop.owner.post(f"{hook}/redeliver-failed")
+        assert again.json["count"] >= 1
+        await receiver.wait(count + 1)
+        assert receiver.types()[-1] == "InvoiceCreated"
+        assert receiver.received[-1].fields["isRedelivery"]
+
+
+async def test_the_feed_is_a_stream_that_goes_on_where_it_was(shop: Shop) -> None:
+    async def read(after: str, count: int) -> list[tuple[int, str]]:
+        headers = {"Accept": "text/event-stream", "Authorization": f"token {shop.key}", "Last-Event-ID": after}
+        url = f"http://127.0.0.1:{shop.running.sites.addresses[0][1]}{path(shop, '/events')}"
+        found: list[tuple[int, str]] = []
+        async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as answer:
+            assert answer.content_type == "text/event-stream"
+            while len(found) < count:
+                block = (await answer.content.readuntil(b"\n\n")).decode().splitlines()
+                data = json.loads(block[2].removeprefix("data: "))
+                assert block[0] == f"id: {data['sequence']}"
+                found.append((data["sequence"], data["type"]))
+        return found
+
+    listening = asyncio.create_task(read("0", 2))
+    made = await shop.owner.post(path(shop, "/invoices"), {"amount": "1", "currency": "GLD"})
+    invoice = shop.service.invoice(made.json["id"])
+    assert invoice is not None
+    await shop.till.pay(invoice)
+    async with asyncio.timeout(10):
+        assert await listening == [(1, "InvoiceCreated"), (2, "InvoiceReceivedPayment")]
+        assert (await read("1", 1))[0] == (2, "InvoiceReceivedPayment")
