@@ -78,13 +78,13 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         asmap=file  Accepted for compatibility
         bantime=n  Seconds of a manual ban (default: 86400)
         bind=addr[:port]  Listen on this address
-        capturemessages  Capture all P2P messages to disk
+        capturemessages  Accepted for compatibility
         connect=ip  Connect only to the given node; 0 disables automatic connections
         discover  Discover own addresses (default: 1 when listening)
         dns  Allow DNS lookups for -addnode, -seednode and -connect (default: 1)
         dnsseed  Query DNS seeds when short of addresses (default: 1 unless -connect)
         externalip=ip  Own public address
-        fixedseeds  Allow fixed seeds (default: 1)
+        fixedseeds  Accepted for compatibility
         forcednsseed  Always query DNS seeds (default: 0)
         listen  Accept connections (default: 1 unless -connect)
         listenonion  Make an onion service through -torcontrol (default: 0)
@@ -96,7 +96,7 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         onion=ip:port  SOCKS5 proxy for onion peers
         onlynet=net  Make automatic connections only to this network
         peerblockfilters  Serve compact block filters to peers (default: 0)
-        peerbloomfilters  Support bloom filters (default: 0)
+        peerbloomfilters  Accepted for compatibility: bloom filters are not served
         peertimeout=n  Seconds until an unresponsive peer is dropped (default: 60)
         port=n  Listen for connections on port n
         proxy=ip:port  Connect through a SOCKS5 proxy

@@ -22,7 +22,10 @@ BUILD_TIMEOUT_S = 900
 
 @functools.cache
 def require_btcd() -> str:
-    """The program's path; skips the test where neither it nor Go is here, fails where the build does."""
+    """The program's path; skips the test where it is not here and cannot be built.
+
+    Where there is Go, a build that fails under CI is a failure.
+    """
     found = os.environ.get("GLD_BTCD") or shutil.which("btcd")
     if found:
         return found
@@ -35,8 +38,10 @@ def require_btcd() -> str:
         built = subprocess.run(
             [go, "install", MODULE], capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
         )
-        if built.returncode:
+        if built.returncode and os.environ.get("CI"):
             pytest.fail(f"go install {MODULE}: {built.stderr[-2000:]}")
+        if built.returncode:
+            pytest.skip(f"btcd could not be built (set $GLD_BTCD): go install {MODULE}: {built.stderr[-500:]}")
     return str(program)
 
 
