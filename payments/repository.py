@@ -12,6 +12,7 @@ from payments import layout
 from payments.events import Event, EventDraft, events_between
 from payments.figures import note_change
 from payments.invoice import Invoice, Payment, Presence, Status, due, next_deadline, status
+from payments.notices import note_event
 from payments.quotas import note_opened
 from storage.database import ABSENT, Txn
 from storage.documents import DocumentReader
@@ -154,6 +155,7 @@ def append_event(txn: Txn, store_id: str, draft: EventDraft, now: int, invoice: 
         )
         txn.put(layout.invoice_event_key(invoice.id, seq), b"")
     txn.put_record(layout.event_key(store_id, seq), event)
+    note_event(txn, event)
     return event
 
 

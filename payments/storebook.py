@@ -15,9 +15,11 @@ from payments.ids import new_short_id, new_store_id
 from payments.invoice import ZeroConf
 from payments.layout import ReaderState, Watch, callback_reader
 from payments.methods import chain_method_id, derived_addresses, parse_chain_method
+from payments.notices import Notices
 from payments.quotas import Quotas
 from payments.requests import PaymentRequests
 from payments.stores import SETTING_NAMES, ApiKey, ChainMethod, Store, StoreSettings
+from payments.usage import storage_used
 from payments.vault import Vault
 from storage.database import ABSENT, Database, Txn
 
@@ -75,6 +77,22 @@ class StoreBook:
     def requests(self) -> PaymentRequests:
         """Bills that may be paid by several invoices."""
         return PaymentRequests(self._vault, self.quotas.payment_requests)
+
+    @cached_property
+    def notices(self) -> Notices:
+        """What people are told of."""
+        return Notices(self._vault)
+
+    def storage_used(self) -> dict[str, int]:
+        """Bytes on the disk by kind of record, with `total`."""
+        return storage_used(self._vault.database) if self._vault.is_open else {"total": 0}
+
+    def open_invoices(self) -> int:
+        """Of all stores: not yet settled, expired or invalid."""
+        with self._vault.reading() as reader:
+            if reader is None:
+                return 0
+            return sum(int.from_bytes(count, "big") for _, count in reader.iterate(prefix=b"N"))
 
     # Stores
 

@@ -93,14 +93,6 @@ async def no_payout(call: Call[None]) -> NoReturn:
     raise ApiError(404, "payout-not-found", "The payout was not found")
 
 
-async def no_notification(call: Call[None]) -> NoReturn:
-    raise ApiError(404, "notification-not-found", "The notification was not found")
-
-
-async def notification_settings(call: Call[None]) -> dict[str, list[Any]]:
-    return {"notifications": []}
-
-
 async def empty_list(call: Call[None]) -> list[Any]:
     return []
 
@@ -119,13 +111,6 @@ def _register() -> None:
         add("GET", path, STORE + policy, empty_list)
     for path, policy in _CREATING:
         add("POST", path, STORE + policy, no_payouts)
-    view, manage = "btcpay.user.canviewnotificationsforuser", "btcpay.user.canmanagenotificationsforuser"
-    add("GET", "/users/me/notifications", view, empty_list)
-    add("GET", "/users/me/notifications/{id}", view, no_notification)
-    add("PUT", "/users/me/notifications/{id}", manage, no_notification)
-    add("DELETE", "/users/me/notifications/{id}", manage, no_notification)
-    add("GET", "/users/me/notification-settings", manage, notification_settings)
-    add("PUT", "/users/me/notification-settings", manage, notification_settings)
     for method, path in _PULL_PAYMENTS:
         add(method, path, Access.ANONYMOUS, no_pull_payment)
     archive = STORE + "canarchivepullpayments"

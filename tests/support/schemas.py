@@ -50,7 +50,7 @@ def schema_errors(operation: str, status: int, body: Any) -> list[str]:
     schema = responses.get(str(status), responses.get("default"))
     if schema is None:
         return []
-    if operation.endswith("/roles"):
+    if operation.endswith(("/roles", "/users/me/notifications")):
         schema = {"type": "array", "items": schema}  # the document forgets that they are many
     validator = _validator(json.dumps(schema))
     return [f"{'/'.join(map(str, error.instance_path))}: {error.message}" for error in validator.iter_errors(body)]
