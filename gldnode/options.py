@@ -43,7 +43,7 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         daemon  Run in the background and accept commands (default: 0)
         daemonwait  Wait for initialization before -daemon's parent exits (default: 0)
         datadir=dir  Data folder (default: ~/.gldnode)
-        dbcache=n  Database cache in MiB (default: 450)
+        dbcache=n  Memory for coins in MiB (default: 300, which keeps the whole process below 500 MB)
         fastprune  Small block files, to try pruning with few blocks (default: 0)
         includeconf=file  Include another configuration file (in the file only)
         loadblock=file  Import blocks from a blk file at start; may be given several times

@@ -28,7 +28,7 @@ def chain_options(config: Config, params: ChainParams) -> ChainOptions:
     if prune and config.get_bool("reindex-chainstate"):
         raise ConfigError("Prune mode is incompatible with -reindex-chainstate. Use full -reindex instead.")
     return ChainOptions(
-        dbcache_mib=max(4, config.get_int("dbcache", 450)),
+        dbcache_mib=max(4, config.get_int("dbcache", 300)),
         assume_valid=_hash(config, "assumevalid"),
         minimum_chain_work=_work(config),
         checkpoints=config.get_bool("checkpoints", True),

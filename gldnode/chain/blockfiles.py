@@ -9,6 +9,7 @@ Nothing is durable before `sync`. What a crash left half-written behind the last
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct as Packer
 from typing import Final, Protocol
@@ -89,11 +90,25 @@ class MemoryFiles:
         """Nothing to release."""
 
 
+class _Reader:
+    """A file open for reading; closed with the last reference, so never under someone's read."""
+
+    __slots__ = ("handle",)
+
+    def __init__(self, path: str) -> None:
+        self.handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # it could not be opened
+            os.close(self.handle)
+
+
 class DiskFiles:
     """Files of one folder. Reads from any thread: they use positions, not a shared cursor."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._readers: dict[str, _Reader] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._handles: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
@@ -108,6 +123,8 @@ class DiskFiles:
         existed = path.exists()
         if not existed and not create:
             return None
+        if not existed:
+            self._readers.pop(name, None)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         self._folder_changed = self._folder_changed or not existed
         self._sizes[name] = os.fstat(handle).st_size
@@ -132,21 +149,16 @@ class DiskFiles:
         return pos
 
     def read(self, name: str, pos: int, count: int) -> bytes:
-        handle = self._handles.get(name)
-        if handle is not None:
+        reader = self._readers.get(name)
+        if reader is None:
             try:
-                return os.pread(handle, count, pos)
-            except OSError:
-                if self._handles.get(name) == handle:
-                    raise  # else: closed by the writer meanwhile
-        try:
-            handle = os.open(self._folder / name, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except FileNotFoundError:
-            return b""
-        try:
-            return os.pread(handle, count, pos)
-        finally:
-            os.close(handle)
+                reader = _Reader(str(self._folder / name))
+            except FileNotFoundError:
+                return b""
+            if len(self._readers) >= _MAX_OPEN:
+                self._readers.clear()
+            self._readers[name] = reader
+        return os.pread(reader.handle, count, pos)
 
     def size(self, name: str) -> int:
         known = self._sizes.get(name)
@@ -169,6 +181,7 @@ class DiskFiles:
 
     def delete(self, name: str) -> None:
         handle = self._handles.pop(name, None)
+        self._readers.pop(name, None)
         self._sizes.pop(name, None)
         self._unsynced.discard(name)
         if handle is not None:
@@ -188,6 +201,7 @@ class DiskFiles:
         for handle in self._handles.values():
             os.close(handle)
         self._handles.clear()
+        self._readers.clear()
 
 
 _BLOCK_NAME: Final = re.compile(r"blk([0-9]{5,})\.dat")
@@ -232,9 +246,10 @@ class BlockFiles:
 
     def read_part(self, file: int, pos: int, offset: int, count: int) -> bytes:
         """`count` bytes of the block at `pos`, from `offset` on. Raises BlockFileDamaged, StorageError."""
-        if offset + count > self._size_at(_blk(file), pos):
-            raise BlockFileDamaged(f"{_blk(file)} at {pos}: the block is smaller than {offset + count} bytes")
-        return self._read(_blk(file), pos + offset, count)
+        data = self._read(_blk(file), pos + offset, count)
+        if len(data) < count:
+            raise BlockFileDamaged(f"{_blk(file)}: nothing stored at {pos + offset}")
+        return data
 
     def read_parsed(self, file: int, pos: int) -> Block:
         """Raises BlockFileDamaged, StorageError."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gldnode.chain import entry as flags
 from gldnode.chain.entry import BlockEntry
-from gldnode.chain.layout import ENTRY_PREFIX, ENTRY_RECORD, TIP_KEY
+from gldnode.chain.layout import ENTRY_PREFIX, ENTRY_RECORD, PRUNED_KEY, TIP_KEY
 from gldnode.chain.progress import Progress, no_progress
 from gldnode.consensus.pow import block_work
 from gldnode.errors import NodeError
@@ -175,7 +175,7 @@ class BlockIndex:
     def has_changes(self) -> bool:
         return bool(self._dirty)
 
-    def commit(self, tip: BlockHash) -> None:
+    def commit(self, tip: BlockHash, *, pruned_below: int | None = None) -> None:
         """Write what has changed, durably, with the tip. The files that it names must be durable."""
         if not self._dirty and tip == self.recorded_tip:
             return
@@ -183,21 +183,14 @@ class BlockIndex:
         for entry in self._dirty:
             batch.put(ENTRY_PREFIX + entry.hash, _record(entry))
         batch.put(TIP_KEY, tip)
+        if pruned_below is not None:
+            batch.put(PRUNED_KEY, pruned_below.to_bytes(4, "little"))
         self._kv.write(batch, sync=True)
         self._dirty = set()
         self.recorded_tip = tip
 
     def read_flag(self, key: bytes) -> bytes | None:
         return self._kv.get(key)
-
-    def write_flag(self, key: bytes, value: bytes | None) -> None:
-        """A flag of layout.py, durably; None removes it."""
-        batch = WriteBatch()
-        if value is None:
-            batch.delete(key)
-        else:
-            batch.put(key, value)
-        self._kv.write(batch, sync=True)
 
     def close(self) -> None:
         self._kv.close()

@@ -88,10 +88,9 @@ class Pruner:
             for entry in by_file.get(file, ()):
                 entry.status &= ~(flags.HAVE_DATA | flags.HAVE_UNDO)
                 index.touch(entry)
-        index.commit(self._active.tip.hash)
         known = index.read_flag(PRUNED_KEY)
-        if pruned >= 0 and (known is None or int.from_bytes(known, "little") <= pruned):
-            index.write_flag(PRUNED_KEY, (pruned + 1).to_bytes(4, "little"))
+        below = max(pruned + 1, 0 if known is None else int.from_bytes(known, "little"))
+        index.commit(self._active.tip.hash, pruned_below=below)
         for file in gone:
             store.delete(file)
         return pruned
