@@ -43,3 +43,13 @@ class _NodeCollector(Collector):
                 "gld_payments_ready", "1 while invoices are taken.", value=service.readiness().is_ready
             )
             yield GaugeMetricFamily("gld_payments_stores", "Stores.", value=len(service.stores()))
+            yield GaugeMetricFamily("gld_payments_open_invoices", "Open invoices.", value=service.open_invoices())
+            yield GaugeMetricFamily(
+                "gld_payments_safe_mode", "1 while settlement pauses.", value=service.safe_mode() is not None
+            )
+            used = GaugeMetricFamily(
+                "gld_payments_storage_bytes", "Disk space of the payment records.", labels=("kind",)
+            )
+            for kind, size in service.storage_used().items():
+                used.add_metric((kind,), size)
+            yield used

@@ -7,7 +7,7 @@ from gldnode.errors import NodeError
 from gldnode.ports import NodeHost
 from payments.outgoing import AddressGuard, OutgoingClient
 from payments.rates import MAX_AGE_S, Rates, parse_sources
-from payments.rpc_figures import methods as rpc_methods
+from payments.rpc_state import methods as rpc_methods
 from payments.service import PaymentService
 from payments.vault import Vault
 

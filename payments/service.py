@@ -16,6 +16,7 @@ from payments.claims import Claim
 from payments.dispatcher import Dispatcher
 from payments.errors import PaymentError, not_found
 from payments.figures import Figures, add_figures, day_rows, period_rows
+from payments.firstkey import KEY_FILE, keep_key
 from payments.hookbook import Delivery, HookBook
 from payments.idempotency import Idempotency, Sent
 from payments.invoicebook import BtngInvoiceDraft, UnassignedPayment
@@ -26,7 +27,7 @@ from payments.rates import Rates
 from payments.readiness import Readiness
 from payments.receipts import Receipt, ReceiptError, make_receipt
 from payments.stores import Store
-from payments.upkeep import keep_tidy
+from payments.upkeep import EVENTS_KEPT_S, keep_tidy
 from payments.vault import Vault
 from storage.errors import CommitFailed
 
@@ -71,7 +72,19 @@ class PaymentService(HookBook):
         vault.reader_added = dispatcher.add
         dispatcher.start()
         vault.host.spawn("payments: bills", self._watch_requests())
-        vault.host.spawn("payments: upkeep", keep_tidy(vault.database, vault.host.clock))
+        if vault.host.params.is_regtest:
+            vault.host.spawn("payments: first key", self._make_first_key())
+        vault.host.spawn("payments: upkeep", keep_tidy(vault.database, vault.host.clock, self._events_kept_s))
+
+    async def _make_first_key(self) -> None:
+        folder = self._vault.host.payments_dir
+        if (folder / KEY_FILE).exists():
+            return
+        key, _ = await self.create_api_key("regtest", ["unrestricted"])
+        try:
+            keep_key(folder, key)
+        except OSError as error:
+            log.warning("the first API key cannot be kept: %s", error)
 
     async def _watch_requests(self) -> None:
         """Payment requests expire by the clock."""
@@ -98,6 +111,11 @@ class PaymentService(HookBook):
                 for store_id in store_ids:
                     days += day_rows(reader, store_id, start, end)
         return period_rows(days, period)
+
+    @property
+    def _events_kept_s(self) -> int:
+        days = self._vault.host.option("eventsmaxage")
+        return int(days) * 86_400 if days and days.isascii() and days.isdecimal() else EVENTS_KEPT_S
 
     def receipt(self, invoice_id: str) -> Receipt:
         """What anyone can verify offline; reads blocks. 404, 409 receipt-not-available."""

@@ -1,4 +1,5 @@
-"""Forgetting what has had its time: answers of repeated creations after a day, delivery logs after sixty."""
+"""Forgetting what has had its time: answers of repeated creations after a day, delivery logs after sixty, events
+and their bodies after ninety (`-eventsmaxage`), as far as every endpoint is done with them."""
 
 import asyncio
 import logging
@@ -6,38 +7,80 @@ from typing import Final
 
 from gldnode.clock import Clock
 from payments import layout
+from payments.events import Event
 from payments.idempotency import prune_answers
-from payments.layout import DeliveryRow
+from payments.invoice import Invoice
+from payments.layout import DeliveryRow, Lane, ReaderState
+from payments.repository import last_sequence
 from storage.database import Database, Txn
+from storage.documents import DocumentReader
 from storage.errors import CommitFailed
 
-__all__ = ["keep_tidy", "prune_deliveries"]
+__all__ = ["done_with", "keep_tidy", "prune_deliveries", "prune_events", "tidy"]
 
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 600
 AT_ONCE: Final = 500
 DELIVERIES_KEPT_S: Final = 60 * 86_400
+EVENTS_KEPT_S: Final = 90 * 86_400
 
 
-async def keep_tidy(database: Database, clock: Clock) -> None:
-    """Forget for ever, a little at a time."""
+async def keep_tidy(database: Database, clock: Clock, events_kept_s: int = EVENTS_KEPT_S) -> None:
+    """Forget for ever, a little at a time. `events_kept_s` 0 keeps all events."""
     while True:
         await asyncio.sleep(EVERY_S)
         try:
-            await tidy(database, clock.now())
+            await tidy(database, clock.now(), events_kept_s)
         except CommitFailed as error:
             log.error("old records were not removed: %s", error)
 
 
-async def tidy(database: Database, now: int) -> None:
+async def tidy(database: Database, now: int, events_kept_s: int = EVENTS_KEPT_S) -> None:
     """One round."""
     while await database.transact(lambda txn: prune_answers(txn, now, AT_ONCE)) == AT_ONCE:
         pass
     with database.reader() as reader:
         readers = [row[1:].decode() for row, _ in reader.iterate(prefix=b"y", keys_only=True)]
+        stores = [row[1:].decode() for row, _ in reader.iterate(prefix=b"s", keys_only=True)]
     for name in readers:
         await _prune_reader(database, name, now)
+    for store_id in stores if events_kept_s else ():
+        await _prune_store(database, store_id, now - events_kept_s)
+
+
+async def _prune_store(database: Database, store_id: str, before: int) -> None:
+    with database.reader() as reader:
+        last = done_with(reader, store_id)
+    while await database.transact(lambda txn: prune_events(txn, store_id, before, last)) == AT_ONCE:
+        pass
+
+
+def done_with(reader: DocumentReader, store_id: str) -> int:
+    """Up to this event of the store every endpoint has delivered or given up everything."""
+    last = last_sequence(reader, store_id)
+    for row, state in reader.iterate_records(b"y", ReaderState):
+        if state.store_id != store_id:
+            continue
+        last = min(last, state.position)
+        for _, lane in reader.iterate_records(layout.lane_key(row[1:].decode()), Lane):
+            last = min(last, lane.next_seq - 1)
+    return last
+
+
+def prune_events(txn: Txn, store_id: str, before: int, last: int) -> int:
+    """Forget the store's events of before that time, with the metadata that only they showed; how many."""
+    rows = txn.iterate_records(layout.event_key(store_id), Event, stop=layout.event_key(store_id, last + 1))
+    old = [(row, event) for (row, event), _ in zip(rows, range(AT_ONCE), strict=False) if event.at < before]
+    for row, event in old:
+        txn.delete(row)
+        if not event.invoice_id:
+            continue
+        txn.delete(layout.invoice_event_key(event.invoice_id, event.seq))
+        invoice = txn.get_json(layout.invoice_key(event.invoice_id), Invoice)
+        if invoice is not None and event.metadata_version < invoice.metadata_version:
+            txn.delete(layout.metadata_key(event.invoice_id, event.metadata_version))
+    return len(old)
 
 
 async def _prune_reader(database: Database, reader: str, now: int) -> None:

@@ -153,6 +153,14 @@ class LevelKV:
             raise self._translate(error) from error
         return size
 
+    def approximate_range_size(self, start: bytes, stop: bytes) -> int:
+        """Bytes of the tables on disk whose keys are in [start, stop)."""
+        try:
+            size: int = self._handle.approximate_size(start, stop)
+        except _PLYVEL_ERRORS as error:
+            raise self._translate(error) from error
+        return size
+
     def compact(self) -> None:
         """Rewrite the tables without what has been deleted. Slow."""
         with self._write_lock:

@@ -93,6 +93,7 @@ getnetworkhashps nblocks* height*
 getnetworkinfo
 getnewaddress label address_type
 getnodeaddresses count* network
+getpaymentsinfo
 getpeerinfo
 getprioritisedtransactions
 getrawchangeaddress address_type
