@@ -11,6 +11,7 @@ from gldnode.chain.options import ChainOptions
 from gldnode.clock import SystemClock
 from gldnode.params import BTC_REGTEST
 from gldnode.primitives.block import parse_block
+from scripts.benchmarks import growth
 from scripts.benchmarks.chaindata import read_blocks
 from scripts.benchmarks.limits import libsecp256k1_rate
 from scripts.benchmarks.report import Figure
@@ -48,17 +49,19 @@ def _connect(blocks: list[bytes], threads: int) -> tuple[float, float, int]:
 
 
 def run(quick: bool) -> list[Figure]:
-    """Empty blocks and the 200 full ones, on one thread and on two."""
+    """Empty blocks and the 200 full ones, on one thread and on two; then chains of 1, 10 and 100 thousand."""
     blocks = read_blocks()
     if quick:
         blocks = blocks[: EMPTY + 30]
     figures = []
     for threads in (1, 2):
-        limit = libsecp256k1_rate(threads)
+        # Before and after, for the machine may have other things to do in one of the two.
+        before = libsecp256k1_rate(threads)
         empty, rate, inputs = _connect(blocks, threads)
+        limit = (before + libsecp256k1_rate(threads)) / 2
         suffix = f"{threads} thread{'s' if threads > 1 else ''}"
         figures.append(Figure(f"inputs verified ({inputs:,}), {suffix}", rate, "1/s", "libsecp256k1", limit))
         figures.append(Figure(f"empty blocks connected, {suffix}", empty, "1/s"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures.append(Figure("peak memory of the process, block file included", peak, "MiB"))
-    return figures
+    return figures + growth.run(quick)
