@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from msgspec.structs import replace
 
 from gldnode.address import script_to_address
+from gldnode.primitives.amount import format_amount_short
 from gldnode.primitives.hashes import Txid
 from gldnode.primitives.tx import OutPoint, outpoint
 from payments import layout
@@ -181,7 +183,25 @@ class InvoiceBook(StoreBook):
         invoice = self.invoice(invoice_id)
         if invoice is None:
             raise not_found("invoice")
-        return explain(invoice, self.tip_height, self.safe_mode(), self.unit)
+        sentences = list(explain(invoice, self.tip_height, self.safe_mode(), self.unit))
+        crumbs = self._crumbs(invoice)
+        if crumbs:
+            sentences.append(
+                f"{len(crumbs)} further payments are too small for an invoice with so many, and are kept apart: "
+                f"{format_amount_short(sum(crumbs))} {self.unit}. They can be assigned by hand."
+            )
+        return sentences
+
+    def _crumbs(self, invoice: Invoice) -> list[int]:
+        """Amounts of the outputs to the invoice's own address that are kept apart; the first thousand."""
+        if not invoice.own_address or not invoice.script:
+            return []
+        prefix = layout.loose_by_script_key(invoice.script)
+        with self._vault.reading() as reader:
+            assert reader is not None
+            rows = islice(reader.iterate(prefix=prefix, keys_only=True), 1000)
+            found = [reader.get_record(layout.loose_key(row[len(prefix) :]), Loose) for row, _ in rows]
+        return [loose.amount for loose in found if loose is not None and not loose.conflicted]
 
     def risk(self, invoice: Invoice, payment: Payment) -> RiskReport | None:
         """What the node's mempool says of an unconfirmed payment; None for one that is in a block."""
@@ -276,7 +296,8 @@ class InvoiceBook(StoreBook):
             loose = txn.get_record(layout.loose_key(outpoint), Loose)
             if invoice.store_id != store_id:
                 raise not_found("invoice")
-            if loose is None or not self._is_store_script(store_id, loose.script):
+            is_own = loose is not None and invoice.own_address and loose.script == invoice.script
+            if loose is None or not (is_own or self._is_store_script(store_id, loose.script)):
                 raise PaymentError("payment-not-found", "There is no such unassigned payment", 404)
             ledger.assign(OutPoint(outpoint), invoice, "operator")
 

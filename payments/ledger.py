@@ -26,9 +26,11 @@ from payments.invoice import (
     TipFacts,
     advance,
     due_transitions,
+    effective_price,
 )
 from payments.layout import ClaimRow, Loose, Tracked, Watch
 from payments.matching import match_outputs
+from payments.money import RATE_ONE
 from payments.repository import change_invoice, load_invoice
 from payments.requests import note_invoice
 from storage.database import Txn
@@ -38,6 +40,11 @@ __all__ = ["Ledger", "LedgerRules", "Outcome"]
 FORGET_DEPTH = 144
 """How deep a conflicting transaction must be before the one it replaced is forgotten."""
 MAX_ANCESTOR_INPUTS = 1000
+FREE_PAYMENTS = 100
+"""So many payments of any size an invoice takes."""
+CRUMBS = 1000
+"""Into how many parts a price may be broken behind that."""
+MAX_PAYMENTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +267,25 @@ class Ledger:
             else:
                 invoice = self.invoice(match.invoice_id)
                 assert invoice is not None, f"a watched script names {match.invoice_id}, which does not exist"
+                if self._is_crumb(invoice, paid, tx.outputs[match.vout].amount):
+                    self._loose(tx, paid, step, coins, received_at or self._now)
+                    continue
                 self._found(invoice, tx, paid, step, info, received_at or self._now)
         return tuple(vouts)
+
+    def _is_crumb(self, invoice: Invoice, paid: OutPoint, amount: int) -> bool:
+        """Whether the output is kept apart from an invoice that has very many payments already.
+
+        Each change of an invoice costs by its payments, so a stranger who pays it in dust would make it slow for
+        ever: behind the first hundred a payment must be a thousandth of what the invoice is about.
+        """
+        count = len(invoice.payments)
+        if count < FREE_PAYMENTS:
+            return False
+        if count >= MAX_PAYMENTS or self._txn.get(layout.loose_key(paid)) is not None:
+            return True
+        price = effective_price(invoice) or 0
+        return amount * invoice.rate * CRUMBS < price * RATE_ONE
 
     def _found(
         self,
