@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from gldnode.chain.utxostats import HashKind
 from tests.consensus.adversary import CASES
 from tests.consensus.adversary.runner import ChainTarget, DaemonTarget, Runner
 from tests.consensus.adversary.steps import GiveBlock
 from tests.consensus.adversary.wire import WireTarget
-from tests.consensus.adversary.workshop import Bench
+from tests.consensus.adversary.workshop import TIP, Bench
 from tests.support.btcd import free_port
 from tests.support.daemon import DaemonProcess
 
@@ -111,3 +112,20 @@ def test_a_peer_s_block_is_judged_alike(name: str, network: _Network) -> None:
                 assert f"block {step.block.hash[::-1].hex()} from peer=" in log
                 assert f": {step.answer}" in log
             assert network.runner.target.tip() == step.tip.hash
+
+
+def test_what_all_cases_leave_behind_is_the_base_chain(in_process: Runner, network: _Network) -> None:
+    """Whatever came and went, on both nodes: the coins of a node that has seen nothing else."""
+    fresh = ChainTarget()
+    Runner(fresh)
+    expected = fresh.state.coin_stats(HashKind.MUHASH).hash
+    assert expected is not None
+    for runner in (in_process, network.runner):
+        runner.stand_at(TIP)
+    assert isinstance(in_process.target, ChainTarget)
+    state = in_process.target.state
+    assert state.coin_stats(HashKind.MUHASH).hash == expected
+    assert state.verify(4, 0)
+    assert network.daemon.call("gettxoutsetinfo", "muhash")["muhash"] == expected[::-1].hex()
+    assert network.daemon.call("verifychain", 4, 0) is True
+    fresh.state.close()

@@ -79,7 +79,7 @@ def _published_megatransaction() -> Demand:
 
 def _many_inputs() -> Demand:
     """Legacy inputs only, each with its own SIGHASH_ALL over the whole transaction."""
-    count = campaign(1_200, 6_500)
+    count = campaign(800, 6_500)
     tx = _unsigned(count)
     cache = SighashCache(tx)
     signed = [
@@ -104,7 +104,7 @@ def _many_verifications() -> Demand:
 
 def _many_script_codes() -> Demand:
     """Each check covers another part of the script, so that no two hashes are alike; all of them fail, validly."""
-    count, checks = campaign(25, 300), 49
+    count, checks = campaign(15, 300), 49
     script = push(PUBKEY) + b"\x6e\xac\x75\xab" * checks + b"\x6d\x51"  # 2DUP CHECKSIG DROP CODESEPARATOR
     tx = _unsigned(count, TxOut(1, b"\x6a" + bytes(campaign(100_000, 900_000))))
     tx = _with_script_sigs(tx, [push(sign_ecdsa(KEY, bytes(32)) + b"\x01")] * count)
@@ -135,7 +135,7 @@ def _deleted_signatures() -> Demand:
 
 def _many_hash_types() -> Demand:
     """SINGLE and NONE, alone and with ANYONECANPAY: none shares its hash with another input."""
-    count = campaign(600, 4_000)
+    count = campaign(420, 4_000)
     script = push(PUBKEY) + b"\xac"
     tx = _unsigned(count, *[TxOut(1, ANYONE)] * count)
     cache = SighashCache(tx)
@@ -177,7 +177,7 @@ def _tapscript_checks() -> Demand:
 
 def _tapscript_hashing() -> Demand:
     """An element of 520 bytes hashed twice over, again and again."""
-    rounds = campaign(100_000, 1_300_000)
+    rounds = campaign(50_000, 1_300_000)
     script = b"\x76\xaa\x75" * rounds + b"\x75\x51"  # DUP HASH256 DROP
     leaf = Leaf(script)
     tx = with_witnesses(_unsigned(1), [leaf.witness(bytes(520))])
@@ -260,15 +260,15 @@ def _witness_items(count: int) -> Demand:
 
 
 _GROWING = {
-    "opcodes": lambda n: _tapscript_of(b"\x61", 120_000 * n),
-    "nested conditions": lambda n: _tapscript_of(b"\x51\x63", 20_000 * n, b"\x68" * (20_000 * n) + b"\x51"),
-    "code separators": lambda n: _tapscript_of(b"\xab", 120_000 * n),
+    "opcodes": lambda n: _tapscript_of(b"\x61", 60_000 * n),
+    "nested conditions": lambda n: _tapscript_of(b"\x51\x63", 10_000 * n, b"\x68" * (10_000 * n) + b"\x51"),
+    "code separators": lambda n: _tapscript_of(b"\xab", 60_000 * n),
     "elements rolled from the bottom": lambda n: _tapscript_of(
-        b"\x02\xe6\x03\x7a", 20_000 * n, b"\x6d" * 499 + b"\x75\x51"
+        b"\x02\xe6\x03\x7a", 10_000 * n, b"\x6d" * 499 + b"\x75\x51"
     ),
     "outputs": lambda n: _outputs(12_000 * n),
     "inputs": lambda n: _inputs(3_000 * n),
-    "empty witness elements": lambda n: _witness_items(100_000 * n),
+    "empty witness elements": lambda n: _witness_items(50_000 * n),
 }
 
 
@@ -290,7 +290,7 @@ def test_cost_grows_no_faster_than_the_block(name: str) -> None:
             rules = BlockRules(BTC_REGTEST, _HEIGHT, flags, prev.median_time_past, lambda height: 0)
             connect_block(block, demand.coins, rules, sigops)
 
-        return cpu_seconds(connect, 3)
+        return cpu_seconds(connect, 2)
 
     small, large = seconds(1), seconds(4)
     print(f"{name}: {small:.3f} s, four times as much {large:.3f} s")

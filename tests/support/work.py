@@ -31,7 +31,7 @@ def sha256_seconds(count: int) -> float:
         for _ in range(8):
             state.update(_MIB)
 
-    return cpu_seconds(work, 5) / (8 * len(_MIB)) * count
+    return cpu_seconds(work, 3) / (8 * len(_MIB)) * count
 
 
 def ecdsa_seconds(count: int) -> float:
@@ -42,7 +42,7 @@ def ecdsa_seconds(count: int) -> float:
         for _ in range(200):
             assert verify(signature, _DIGEST, pubkey)
 
-    return cpu_seconds(work, 5) / 200 * count
+    return cpu_seconds(work, 3) / 200 * count
 
 
 def schnorr_seconds(count: int) -> float:
@@ -53,4 +53,4 @@ def schnorr_seconds(count: int) -> float:
         for _ in range(200):
             assert verify_schnorr(signature, _DIGEST, xonly)
 
-    return cpu_seconds(work, 5) / 200 * count
+    return cpu_seconds(work, 3) / 200 * count

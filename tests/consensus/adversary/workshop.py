@@ -153,15 +153,16 @@ def assemble(
     root: bytes | None = None,
     prev_hash: bytes | None = None,
     solved: bool = True,
+    nonce: int = 0,
 ) -> Spot:
-    """A block of exactly these transactions, the coinbase among them."""
+    """A block of exactly these transactions, the coinbase among them; `nonce` is where its search begins."""
     header = make_header(
         version,
         prev.hash if prev_hash is None else prev_hash,
         merkle([tx.txid for tx in txs]) if root is None else root,
         prev.time + SPACING if time is None else time,
         bits,
-        0,
+        nonce,
     )
     return Spot(make_block(solve(header, valid=solved), txs), prev.height + 1, prev)
 
@@ -274,6 +275,7 @@ class Bench:
             root=root,
             prev_hash=prev_hash,
             solved=solved,
+            nonce=int.from_bytes(self._tag[:4], "little"),
         )
 
     def coinbase(self, **options: object) -> Tx:
