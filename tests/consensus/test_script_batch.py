@@ -1,11 +1,13 @@
 """The fast paths against the plain interpreter: same verdict, same input, same error, with and without threads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
 
+from gldnode.consensus.connect import BlockDelta, BlockRules, CoinsView, connect_block
+from gldnode.consensus.deployments import script_flags
 from gldnode.crypto.der import compact_of_lax_der, is_strict_der
 from gldnode.crypto.secp256k1 import (
     CURVE_ORDER,
@@ -18,10 +20,14 @@ from gldnode.crypto.secp256k1 import (
     tweak_seckey,
     verify_ecdsa,
 )
+from gldnode.errors import Reject
+from gldnode.params import REGTEST
+from gldnode.primitives.block import Block, make_block
+from gldnode.primitives.coin import Coin
 from gldnode.primitives.hashes import hash160
 from gldnode.primitives.tx import Tx, TxIn, TxOut, make_tx, outpoint
 from gldnode.script import batch
-from gldnode.script.batch import Failure, verify_inputs
+from gldnode.script.batch import Failure, Job, verify_inputs
 from gldnode.script.flags import MANDATORY_SCRIPT_VERIFY_FLAGS, STANDARD_SCRIPT_VERIFY_FLAGS, ScriptFlags
 from gldnode.script.script import push_data
 from gldnode.script.sighash import SighashCache
@@ -36,6 +42,7 @@ from gldnode.script.templates import (
 )
 from gldnode.script.verify import ScriptError, verify_input
 from tests.support.campaign import campaign, campaign_seed
+from tests.support.chain import make_coinbase
 from tests.support.script_asm import ALL_FLAGS, fill_flags, trim_flags
 
 FAST = ("p2wpkh", "p2sh-p2wpkh", "p2pkh", "p2pkh-uncompressed", "p2tr")
@@ -231,14 +238,8 @@ def _mutate(rng: Random, spend: Spend) -> Spend:
     return make_tx(version, inputs, outputs, lock_time), spent
 
 
-def _plain(jobs: list[Spend], flags: ScriptFlags) -> tuple[int, int, str] | None:
-    for number, (tx, spent) in enumerate(jobs):
-        for index in range(len(tx.inputs)):
-            try:
-                verify_input(tx, index, spent, flags)
-            except ScriptError as error:
-                return number, index, error.name
-    return None
+def _plain(jobs: Sequence[Job], flags: ScriptFlags) -> tuple[int, int, str] | None:
+    return _named(_plain_verify(jobs, flags))
 
 
 def _named(failure: Failure | None) -> tuple[int, int, str] | None:
@@ -278,6 +279,59 @@ def test_fast_paths_agree_with_the_interpreter(pool: ThreadPoolExecutor) -> None
         refused += expected is not None
     assert accepted > 100
     assert refused > 100
+
+
+def _plain_verify(jobs: Sequence[Job], flags: ScriptFlags, pool: object = None) -> Failure | None:
+    """`verify_inputs`, by the interpreter alone."""
+    for number, (tx, spent) in enumerate(jobs):
+        for index in range(len(tx.inputs)):
+            try:
+                verify_input(tx, index, spent, flags)
+            except ScriptError as error:
+                return Failure(number, index, error)
+    return None
+
+
+def _verdict(block: Block, view: CoinsView, rules: BlockRules) -> BlockDelta | tuple[str, str]:
+    try:
+        return connect_block(block, view, rules)
+    except Reject as error:
+        return error.reason, error.detail
+
+
+def test_blocks_connect_alike_with_and_without_the_fast_paths(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verdict, reason, the input that is blamed, undo data and coins."""
+    rng = Random(campaign_seed("blocks by fast paths"))
+    taken = refused = 0
+    flags = script_flags(REGTEST, 300, bytes(32))
+    for _ in range(campaign(60, 3_000)):
+        count = rng.randint(2, 10)
+        spends = [_spend(rng, [rng.choice(KINDS) for _ in range(rng.randint(1, 4))]) for _ in range(count)]
+        if rng.random() < 0.5:
+            place = rng.randrange(count)
+            spends[place] = _mutate(rng, spends[place])
+        view = {
+            txin.prevout: Coin(output.amount, output.script_pubkey, 5, False)
+            for tx, spent in spends
+            for txin, output in zip(tx.inputs, spent, strict=True)
+        }
+        coinbase = make_coinbase(300, 0)
+        block = make_block(REGTEST.genesis.header, [coinbase, *(tx for tx, _ in spends)])
+        plain, fast, pooled = (
+            BlockRules(REGTEST, 300, flags, 1 << 30, lambda height: 0, pool=threads)
+            for threads in (None, None, pool)
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr("gldnode.consensus.connect.verify_inputs", _plain_verify)
+            expected = _verdict(block, view, plain)
+        assert _verdict(block, view, fast) == expected
+        assert _verdict(block, view, pooled) == expected
+        taken += isinstance(expected, BlockDelta)
+        refused += isinstance(expected, tuple) and expected[0].startswith("block-script-verify-flag-failed")
+    assert taken > 10
+    assert refused > 5
 
 
 def _every_change(rng: Random, spend: Spend) -> Iterator[Spend]:
