@@ -25,6 +25,7 @@ from gldnode.script.templates import (
     p2wsh_script,
     solve,
 )
+from storage.errors import StorageError
 
 __all__ = ["FoundTx", "decode_script", "find_tx", "methods"]
 
@@ -83,7 +84,10 @@ def find_tx(ctx: RpcContext, wanted: bytes, in_block: bytes | None = None) -> Fo
         if where is not None:
             part = chainstate.read_block_part(where.block_hash, where.offset, where.size)
             if part is not None:
-                return FoundTx(parse_tx(part), where.block_hash)
+                tx = parse_tx(part)
+                if tx.txid != wanted:
+                    raise StorageError("the transaction index and the block files do not agree: use -reindex")
+                return FoundTx(tx, where.block_hash)
         problem = (
             "No such mempool or blockchain transaction"
             if index.synced
