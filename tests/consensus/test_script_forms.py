@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gldnode.consensus.check_tx import check_transaction
 from gldnode.crypto.der import is_strict_der
 from gldnode.errors import DecodeError
 from gldnode.primitives.tx import Tx, TxIn, make_tx, parse_tx, read_tx, with_witnesses
@@ -44,6 +45,7 @@ from gldnode.script.templates import (
     solve,
     witness_script,
 )
+from tests.support.bitcoin_main import BITCOIN_MAIN
 from tests.support.campaign import campaign
 from tests.support.script_asm import parse_asm, parse_script
 from tests.support.vectors import load_json, read_bytes, read_text
@@ -409,7 +411,7 @@ def test_odd_transactions_survive_the_round_trip() -> None:
     raws = _odd_transactions()
     assert len(raws) == 12
     for raw in raws:
-        _round_trip(raw)
+        check_transaction(_round_trip(raw), BITCOIN_MAIN)
 
 
 def test_the_transaction_of_many_inputs_survives_the_round_trip() -> None:
@@ -417,7 +419,7 @@ def test_the_transaction_of_many_inputs_survives_the_round_trip() -> None:
     data = bytes.fromhex(read_text("btcd/many_inputs_tx.hex").strip())
     tx, end = read_tx(data)
     assert (len(tx.inputs), end) == (89, 3682)
-    _round_trip(data[:end])
+    check_transaction(_round_trip(data[:end]), BITCOIN_MAIN)
     with pytest.raises(DecodeError):
         parse_tx(data)
 
@@ -426,6 +428,7 @@ def test_the_megatransaction_survives_the_round_trip() -> None:
     """1 MB in one transaction: the block of 2015 that took 25 seconds to verify with quadratic hashing."""
     raw = read_bytes("btcd/wire/megatx.bin.bz2")
     tx = _round_trip(raw)
+    check_transaction(tx, BITCOIN_MAIN)
     assert len(raw) == 999_657
     assert len(tx.inputs) == 5569
 
