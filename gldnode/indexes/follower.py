@@ -44,16 +44,17 @@ class IndexFollower:
         """
         chain = self._host.chain
         tip = chain.tip
-        if index.block_hash(tip.height) == tip.hash:
-            return True
-        try:
-            async with asyncio.timeout(timeout_s):
-                moved = self._moved
-                while index.block_hash(tip.height) != tip.hash and chain.height_of(tip.hash) is not None:
-                    await moved.wait()
+        if index.block_hash(tip.height) != tip.hash:
+            try:
+                async with asyncio.timeout(timeout_s):
                     moved = self._moved
-        except TimeoutError:
-            return False
+                    while index.block_hash(tip.height) != tip.hash and chain.height_of(tip.hash) is not None:
+                        await moved.wait()
+                        moved = self._moved
+            except TimeoutError:
+                return False
+        if not index.synced:  # its last batch is written, and its task has not said so yet
+            self._look(index)
         return True
 
     async def _follow(self, index: Index) -> None:

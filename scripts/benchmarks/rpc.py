@@ -104,15 +104,17 @@ def _rate(port: int, auth: str, bodies: Sequence[bytes], seconds: float) -> floa
     return len(uvloop.run(_load(port, requests, CONNECTIONS, seconds))) / seconds
 
 
-def _serve_bare(pipe: Connection) -> None:
-    """The limit: a JSON POST answered by aiohttp with nothing behind it."""
+def _serve_bare(pipe: Connection, sizes: Sequence[int]) -> None:
+    """The limit: JSON POSTs answered by aiohttp with nothing behind it; answer `id` has sizes[id] characters."""
+    results = ["0" * size for size in sizes]
 
-    async def echo(request: web.Request) -> web.Response:
-        return web.json_response(await request.json())
+    async def answer(request: web.Request) -> web.Response:
+        asked = await request.json()
+        return web.json_response({"result": results[asked["id"]], "error": None, "id": asked["id"]})
 
     async def serve() -> None:
         app = web.Application()
-        app.router.add_post("/", echo)
+        app.router.add_post("/", answer)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -123,10 +125,10 @@ def _serve_bare(pipe: Connection) -> None:
     uvloop.run(serve())
 
 
-def _bare_rate(bodies: Sequence[bytes], seconds: float) -> float:
+def _bare_rate(bodies: Sequence[bytes], sizes: Sequence[int], seconds: float) -> float:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve_bare, args=(theirs,))
+    process = context.Process(target=_serve_bare, args=(theirs, list(sizes)))
     process.start()
     try:
         return _rate(ours.recv(), "eDp5", bodies, seconds)
@@ -135,8 +137,8 @@ def _bare_rate(bodies: Sequence[bytes], seconds: float) -> float:
         process.join(10)
 
 
-def _call(method: str, *params: Any) -> bytes:
-    return json.dumps({"jsonrpc": "1.0", "id": 1, "method": method, "params": params}).encode()
+def _call(method: str, *params: Any, number: int = 0) -> bytes:
+    return json.dumps({"jsonrpc": "1.0", "id": number, "method": method, "params": params}).encode()
 
 
 def _prepare(folder: Path, blocks: Sequence[bytes]) -> list[str]:
@@ -241,9 +243,10 @@ def run(quick: bool) -> list[Figure]:
             time.sleep(0.2)
         auth = base64.b64encode(daemon.cookie().encode()).decode()
         chosen = random.Random(21).sample(ids, min(2000, len(ids)))
-        asked = [_call("getrawtransaction", txid) for txid in chosen]
+        asked = [_call("getrawtransaction", txid, number=number) for number, txid in enumerate(chosen)]
         counts = [_call("getblockcount")]
-        bare_small, bare_large = _bare_rate(counts, seconds), _bare_rate(asked, seconds)
+        sizes = [len(daemon.call("getrawtransaction", txid)) for txid in chosen]
+        bare_small, bare_large = _bare_rate(counts, [4], seconds), _bare_rate(asked, sizes, seconds)
         figures = [
             Figure("getblockcount, 64 connections", _rate(daemon.port, auth, counts, seconds), "1/s"),
             Figure("getrawtransaction, 64 connections", _rate(daemon.port, auth, asked, seconds), "1/s"),
