@@ -14,6 +14,7 @@ from gldnode.params import ChainParams
 from gldnode.primitives.tx import TxOut, serialize_tx_out
 from gldnode.script.script import witness_program
 from payments import layout
+from payments.criteria import check_criteria
 from payments.errors import FieldProblem, PaymentError, ValidationError
 from payments.events import Event
 from payments.ids import new_invoice_id
@@ -97,6 +98,7 @@ def invoice_template(
     grains = ceil_div(price * RATE_ONE, rate) if price is not None else 0
     if price:
         _check_limits(grains, settings, params)
+        check_criteria(grains, settings, params, rates)
     _check_methods(draft.payment_methods, params)
     expires_at = now + _expiration(draft.expiration_s, settings, params)
     monitoring = settings.monitoring_expiration if draft.monitoring_s is None else draft.monitoring_s

@@ -66,6 +66,7 @@ def pairing_routes(context: ApiContext) -> list[web.RouteDef]:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         _check_transport(request, context)
+        _check_own_form(request)
         wish = _wish(request.query)
         form = await read_form(request, context)
         found = sessions.find(request)
@@ -84,6 +85,17 @@ def _check_transport(request: web.Request, context: ApiContext) -> None:
         return
     if context.host.params.name == "main" and not is_local_page(request):
         raise ApiError(403, "tls-needed", "Pairing needs https; put a TLS proxy before -publicbind.")
+
+
+def _check_own_form(request: web.Request) -> None:
+    """A form that another site's page posts is refused, the sign-in too: it could sign a victim in as somebody."""
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    is_foreign = site not in (None, "same-origin", "none")
+    if origin is not None and urlsplit(origin).netloc.lower() != (request.headers.get("Host") or "").lower():
+        is_foreign = True
+    if is_foreign:
+        raise ApiError(403, "foreign-form", "This form belongs to another site.")
 
 
 def is_local_page(request: web.Request) -> bool:

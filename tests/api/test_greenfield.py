@@ -618,3 +618,29 @@ async def test_payment_requests_raise_their_webhooks(api: Greenfield, shop: Shop
             # The published list of a webhook's statuses lacks one that the request's own has.
             assert each.fields["status"] == "Processing" or webhook_errors(each.fields) == []
         await api.call("DELETE /webhooks/{webhookId}", webhookId=hook["id"])
+
+
+async def test_a_store_takes_the_amounts_that_its_settings_allow(api: Greenfield, shop: Shop) -> None:
+    store = (await api.call("POST /stores", {"name": "Amounts", "defaultCurrency": "GLD"}))["id"]
+    await shop.service.set_chain_method(store, make_address(7077))
+    criteria = [
+        {"paymentMethodId": "GLD", "currencyCode": "USD", "amount": "4", "above": True},
+        {"paymentMethodId": "GLD_BTCLike", "currencyCode": "GLD", "amount": "10", "above": False},
+        {"paymentMethodId": "GLD-LN", "currencyCode": "GLD", "amount": "999", "above": True},
+        {"paymentMethodId": "GLD", "currencyCode": "XXX", "amount": "999", "above": True},
+    ]
+    settings = {"paymentMethodCriteria": criteria, "invoiceExpiration": 600, "speedPolicy": "LowSpeed"}
+    await api.call("PUT /stores/{storeId}", settings, storeId=store)
+    for amount, expect in (("1.99", 400), ("2", 200), ("10", 200), ("10.01", 400), (None, 200)):
+        made = await api.call("POST /stores/{storeId}/invoices", {"amount": amount}, expect=expect, storeId=store)
+        if expect == 400:
+            assert made["code"] == "generic-error"
+        else:
+            assert (made["currency"], made["checkout"]["expirationMinutes"]) == ("GLD", 10)
+            assert made["checkout"]["speedPolicy"] == "LowSpeed"
+    limits = {"paymentMethodCriteria": [], "minimumAmount": "0.5", "paymentTolerance": 5}
+    await api.call("PUT /stores/{storeId}", limits, storeId=store)
+    (issue,) = await api.call("POST /stores/{storeId}/invoices", {"amount": "0.4"}, expect=422, storeId=store)
+    assert issue["path"] == "Amount"
+    made = await api.call("POST /stores/{storeId}/invoices", {"amount": "0.5"}, storeId=store)
+    assert made["checkout"]["paymentTolerance"] == 5

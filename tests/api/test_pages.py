@@ -107,6 +107,18 @@ async def test_a_forged_form_gets_no_key(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+)
+async def test_another_sites_form_does_not_even_sign_in(shop: Shop, headers: dict[str, str]) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded", **headers}
+    raw = urlencode({"email": "owner@example.com", "password": "correct horse"}).encode()
+    answer = await shop.anyone.post(PAIRING, raw=raw, headers=form)
+    assert (answer.status, answer.code) == (403, "foreign-form")
+    assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
     "change",
     [
         [("permissions", "")],

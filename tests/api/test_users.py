@@ -114,3 +114,21 @@ async def test_unknown_addresses_are_refused_and_then_slowed(shop: Shop) -> None
     answers = [await shop.anyone.get("/api/v1/users/me", headers=basic("no@example.com", "x")) for _ in range(5)]
     assert {answer.status for answer in answers} == {401}
     assert "Rate limited" in answers[-1].json["message"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_key_may_be_bound_to_addresses(shop: Shop) -> None:
+    api = Greenfield(shop.owner)
+    for ranges, status in (
+        (["10.0.0.0/8", "2001:db8::/32"], 401),
+        (["10.0.0.0/8", "127.0.0.0/8"], 200),
+        ([], 200),
+    ):
+        body = {"label": "bound", "permissions": ["unrestricted"], "allowedIps": ranges}
+        made = await api.call("POST /api-keys", body)
+        answer = await shop.anyone.with_key(made["apiKey"]).get("/api/v1/stores")
+        assert answer.status == status, ranges
+    issues = await api.call(
+        "POST /api-keys", {"permissions": ["unrestricted"], "allowedIps": ["here"]}, expect=422
+    )
+    assert issues
