@@ -11,7 +11,7 @@ from typing import Final
 
 from gldnode.address import address_to_script
 from gldnode.errors import DecodeError
-from gldnode.messages import MessageFault, verify_message
+from gldnode.messages import MessageFault, check_signature
 from gldnode.params import ChainParams
 from gldnode.primitives.hashes import from_display_hex, to_display_hex
 from gldnode.primitives.tx import OutPoint
@@ -190,8 +190,8 @@ def _check_proof(claim: Claim, paid: OutPoint, loose: Loose, params: ChainParams
     text = claim_text(claim.invoice_id, paid, params)
     for address, proof in zip(addresses, proofs, strict=True):
         try:
-            is_signed = verify_message(address_to_script(address, params), proof, text)
+            signed = check_signature(address_to_script(address, params), text, proof)
         except MessageFault as error:
             raise ValidationError(FieldProblem("proof", str(error))) from None
-        if not is_signed:
+        if signed is None or not signed.is_unconditional:
             raise PaymentError("wrong-proof", "The proof is not a signature of the message by this address", 409)

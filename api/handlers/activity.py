@@ -60,13 +60,16 @@ async def _stream_events(call: Call[None]) -> web.StreamResponse:
     response.headers["Access-Control-Allow-Origin"] = "*"
     await response.prepare(call.request)
     end = call.context.host.clock.monotonic() + STREAM_S
-    while call.context.host.clock.monotonic() < end:
-        events = await service.wait_events(call.store, after, _BEAT_S)
+    quiet_s = 0
+    while call.context.host.clock.monotonic() < end and call.request.transport is not None:
+        events = await service.wait_events(call.store, after, 1)
         for event in events:
             body = msgspec.json.encode(service.event_body(event))
             await response.write(b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), body))
             after = event.seq
-        if not events:
+        quiet_s = 0 if events else quiet_s + 1
+        if quiet_s == _BEAT_S:
+            quiet_s = 0
             await response.write(b": still here\n\n")
     return response
 

@@ -92,7 +92,7 @@ async def test_the_key_that_paid_proves_the_claim(till: Till) -> None:
     purse = await send(till, TxOut(3 * COIN, payer_script))
     await till.mine()
     invoice, neighbour = await make(till), await make(till)
-    tx = _p2pkh_payment(key, purse, payer_script, TxOut(COIN, invoice.script))
+    tx = p2pkh_payment(key, purse, payer_script, TxOut(COIN, invoice.script))
     await till.send(tx)
     text = claim_text(invoice.id, tx.outpoint(0), REGTEST)
     wrong = sign_message(Key(8).secret, text)
@@ -111,7 +111,7 @@ async def test_the_key_that_paid_proves_the_claim(till: Till) -> None:
     assert claimed.payments[0].claimed == "proof"
 
 
-def _p2pkh_payment(key: Key, purse: Tx, script: bytes, output: TxOut) -> Tx:
+def p2pkh_payment(key: Key, purse: Tx, script: bytes, output: TxOut) -> Tx:
     from gldnode.crypto.secp256k1 import sign_ecdsa
     from gldnode.primitives.hashes import sha256d
     from gldnode.primitives.tx import TxIn, make_tx

@@ -2,15 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from gldnode.address import script_to_address
+from gldnode.messages import bip322_to_sign, bip322_to_spend, encode_simple, sign_message
 from gldnode.params import REGTEST
+from gldnode.primitives.amount import COIN
+from gldnode.primitives.hashes import to_display_hex
+from gldnode.primitives.tx import TxIn, TxOut, make_tx
 from payments import dispatcher
 from payments.receipts import parse_receipt, verify_receipt
+from tests.payments.test_claims import p2pkh_payment
+from tests.support.chain import Key
+from tests.support.host import ANYONE
 from tests.support.receiver import open_receiver
 from tests.support.shop import Shop, open_shop
 from tests.support.till import XPUB
@@ -139,3 +147,53 @@ async def test_the_feed_is_a_stream_that_goes_on_where_it_was(shop: Shop) -> Non
     async with asyncio.timeout(10):
         assert await listening == [(1, "InvoiceCreated"), (2, "InvoiceReceivedPayment")]
         assert (await read("1", 1))[0] == (2, "InvoiceReceivedPayment")
+
+
+def bip322(key: Key, text: str) -> str:
+    to_spend = bip322_to_spend(key.script, text.encode())
+    to_sign = bip322_to_sign(key.script, text.encode())
+    return encode_simple(key.sign(to_sign, 0, to_spend.outputs[0]))
+
+
+def legacy(key: Key, text: str) -> str:
+    return sign_message(key.secret, text)
+
+
+@pytest.mark.parametrize("sign", [bip322, legacy])
+async def test_the_payer_proves_a_claim_over_http(shop: Shop, sign: Callable[[Key, str], str]) -> None:
+    await shop.service.set_chain_method(shop.store.id, shop.address)
+    key = Key(5)
+    script = key.script if sign is bip322 else b"\x76\xa9\x14" + key.script[2:] + b"\x88\xac"
+    payer = script_to_address(script, REGTEST)
+    purse = await shop.till.send(shop.till.spend([shop.till.take_coin()], [TxOut(3 * COIN, script)]))
+    await shop.till.mine()
+    invoice, other = await shop.btng_invoice(amount=1), await shop.btng_invoice(amount=1)
+    stored = shop.service.invoice(invoice["invoiceId"])
+    assert stored is not None
+    if sign is bip322:
+        outputs = [TxOut(COIN, stored.script), TxOut(2 * COIN - 10_000, ANYONE)]
+        draft = make_tx(2, [TxIn(purse.outpoint(0), b"", 0xFFFFFFFF)], outputs)
+        witness = key.sign(draft, 0, purse.outputs[0])
+        tx = make_tx(2, [TxIn(purse.outpoint(0), b"", 0xFFFFFFFF, witness)], outputs)
+    else:
+        tx = p2pkh_payment(key, purse, script, TxOut(COIN, stored.script))
+    await shop.till.send(tx)
+    body = {"invoiceId": invoice["invoiceId"], "txId": to_display_hex(tx.txid), "from": payer}
+    refused = await shop.anyone.post("/api/btngpay/pay", body)
+    assert refused.status == 409
+    assert refused.json["code"] == "claim-proof-required"
+    proof = sign(key, refused.json["messageToSign"])
+    stolen = await shop.anyone.post("/api/btngpay/pay", {**body, "invoiceId": other["invoiceId"], "proof": proof})
+    assert stolen.status == 409
+    # One outpoint never pays two invoices, also with parallel claims.
+    both = await asyncio.gather(
+        *(shop.anyone.post("/api/btngpay/pay", {**body, "proof": proof}) for _ in range(8)),
+        *(
+            shop.anyone.post("/api/btngpay/pay", {**body, "invoiceId": other["invoiceId"], "proof": proof})
+            for _ in range(8)
+        ),
+    )
+    assert [answer.status for answer in both] == [200] * 8 + [409] * 8
+    await shop.till.mine()
+    states = [await shop.owner.get(f"/api/btngpay/invoice/{one['invoiceId']}") for one in (invoice, other)]
+    assert [state.json["status"] for state in states] == ["paid", "pending"]
