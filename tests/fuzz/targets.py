@@ -32,7 +32,6 @@ from gldnode.primitives.tx import SEQUENCE_FINAL, TxIn, TxOut, make_tx, outpoint
 from gldnode.psbt import decode_psbt, parse_psbt
 from gldnode.rpc.convert import ConvertError, convert_argument
 from gldnode.rpc.errors import RpcError
-from gldnode.rpc.methods import full_registry
 from gldnode.rpc.params import Param, check_arguments
 from gldnode.rpc.protocol import Call, parse_body, parse_call, reply_error
 from gldnode.script.errors import ScriptError
@@ -313,6 +312,8 @@ def _json(data: bytes) -> None:
 
 @cache
 def _declared() -> list[tuple[str, Sequence[Param]]]:
+    from gldnode.rpc.methods import full_registry  # all of the node: only for those who need it
+
     registry = full_registry()
     methods = [(name, registry.get(name)) for name in sorted(registry.names())]
     return [(name, method.params) for name, method in methods if method is not None]
