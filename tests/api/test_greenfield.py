@@ -644,3 +644,27 @@ async def test_a_store_takes_the_amounts_that_its_settings_allow(api: Greenfield
     assert issue["path"] == "Amount"
     made = await api.call("POST /stores/{storeId}/invoices", {"amount": "0.5"}, storeId=store)
     assert made["checkout"]["paymentTolerance"] == 5
+
+
+async def test_the_short_forms_of_an_order_are_put_where_greenfield_has_them(api: Greenfield, shop: Shop) -> None:
+    async with open_receiver() as receiver:
+        made = await make_invoice(
+            api,
+            orderId="ORDER-7",
+            notificationUrl=receiver.url,
+            redirectUrl="https://shop.example/thanks",
+            buyerEmail="ada@example.com",
+            description="Two coffees",
+        )
+        wanted = {"orderId": "ORDER-7", "buyerEmail": "ada@example.com", "itemDesc": "Two coffees"}
+        assert made["metadata"] == wanted
+        assert made["checkout"]["redirectURL"] == "https://shop.example/thanks"
+        assert made["addresses"] == {"GLD-CHAIN": shop.address}
+        found = await api.call("GET /stores/{storeId}/invoices", query={"orderId": "ORDER-7"})
+        assert [each["id"] for each in found] == [made["id"]]
+        await api.call("POST /invoices/{invoiceId}/status", {"status": "Settled"}, invoiceId=made["id"])
+        (told,) = await receiver.wait(1)
+        assert (told.fields["invoiceId"], told.fields["status"]) == (made["id"], "paid")
+        assert told.is_signed(shop.store.callback_secret)
+    own = {"metadata": {"orderId": "mine", "itemDesc": "x"}, "orderId": "other", "description": "y"}
+    assert (await make_invoice(api, **own))["metadata"] == own["metadata"]
