@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from gldnode.errors import DecodeError
-from gldnode.p2p.messages import Addr, AddrV2, Services, TimedAddress
+from gldnode.p2p.messages import Addr, AddrV2, Services, TimedAddress, count_of
 from gldnode.p2p.peer import ConnectionType, Permission
 from gldnode.p2p.state import PeerState
 from gldnode.primitives.hashes import sha256
@@ -62,7 +62,7 @@ class AddressRelay:
         try:
             found = list(Addr.decode(payload).addresses)
         except DecodeError as error:
-            self._punish_size(state, "addr", error)
+            self._punish_size(state, "addr", payload, error)
             raise
         self._on_addresses(state, found)
 
@@ -71,13 +71,13 @@ class AddressRelay:
         try:
             found = list(AddrV2.decode(payload).addresses)
         except DecodeError as error:
-            self._punish_size(state, "addrv2", error)
+            self._punish_size(state, "addrv2", payload, error)
             raise
         self._on_addresses(state, found)
 
-    def _punish_size(self, state: PeerState, command: str, error: DecodeError) -> None:
+    def _punish_size(self, state: PeerState, command: str, payload: bytes, error: DecodeError) -> None:
         if str(error) == "size too large":
-            self._p.misbehaving(state, f"{command} message size above {MAX_TO_SEND}")
+            self._p.misbehaving(state, f"{command} message size = {count_of(payload)}")
 
     def _on_addresses(self, state: PeerState, addresses: list[TimedAddress]) -> None:
         if state.peer.kind is ConnectionType.BLOCK_RELAY_ONLY:

@@ -401,7 +401,7 @@ class PeerManager:
         for peer_id, reason in unwanted:
             connection = self.connections.get(peer_id)
             if connection is not None and not connection.writer.is_closing():
-                self.log(f"disconnecting peer={peer_id}: {reason}")
+                self.log(f"{reason}, disconnecting peer={peer_id}")
                 self.close(connection, reason)
 
     def _write(self, connection: Connection, data: bytes) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "Services",
     "TimedAddress",
     "Version",
+    "count_of",
 ]
 
 MAX_INV: Final = 50_000
@@ -44,6 +45,11 @@ MAX_HEADERS: Final = 2_000
 MAX_LOCATOR: Final = 101
 MAX_ADDRS: Final = 1_000
 _MAX_SUBVERSION: Final = 256
+
+
+def count_of(payload: bytes) -> int:
+    """How many items a list says it has, for the log. Raises DecodeError."""
+    return Reader(payload).compact_size((1 << 64) - 1)
 
 
 class Services(IntFlag):

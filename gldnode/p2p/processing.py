@@ -36,6 +36,7 @@ from gldnode.p2p.messages import (
     SendCompact,
     Services,
     TimedAddress,
+    count_of,
 )
 from gldnode.p2p.netaddress import NetAddress
 from gldnode.p2p.peer import SHORT_IDS_PROTOCOL, ConnectionType, Peer, Permission
@@ -138,7 +139,7 @@ class Processing:
 
     def misbehaving(self, state: PeerState, reason: str) -> None:
         """Disconnect and discourage a peer that broke the protocol; the operator's own choices are only logged."""
-        self.log(f"Misbehaving: peer={state.id} ({state.peer.address_name}): {reason}")
+        self.log(f"Misbehaving: peer={state.id}: {reason}")
         if state.peer.permissions & Permission.NOBAN:
             self.log(f"Warning: not punishing noban peer {state.id}!")
         elif state.peer.kind is ConnectionType.MANUAL:
@@ -238,7 +239,7 @@ class Processing:
             return Inventory.decode(payload)
         except DecodeError as error:
             if str(error) == "size too large":
-                self.misbehaving(state, f"{command} message size above 50000")
+                self.misbehaving(state, f"{command} message size = {count_of(payload)}")
             raise
 
     def _on_sendheaders(self, state: PeerState, payload: bytes) -> None:
@@ -258,7 +259,7 @@ class Processing:
             elif item.type in _TX_INVS:
                 if refuses_txs:
                     state.peer.disconnect(
-                        f"transaction ({item.hash[::-1].hex()}) inv sent in violation of protocol, disconnecting"
+                        f"transaction ({item.hash[::-1].hex()}) inv sent in violation of protocol"
                     )
                     return
                 self.txs.announced(state, item)
@@ -276,7 +277,7 @@ class Processing:
             headers = Headers.decode(payload).headers
         except DecodeError as error:
             if str(error) == "size too large":
-                self.misbehaving(state, "headers message size above 2000")
+                self.misbehaving(state, f"headers message size = {count_of(payload)}")
             raise
         self.headers.on_headers(state, headers)
 
@@ -361,17 +362,24 @@ class Processing:
         self.announcer.flush()
         self.txs.tick()
         for state in list(self.peers.values()):
-            state.peer.tick(now, now_ms)
+            if now != state.ticked_at:
+                state.ticked_at = now
+                self._tick_slowly(state, now, now_ms)
             if not state.peer.is_established or state.peer.disconnect_reason is not None:
                 continue
-            self.headers.tick(state)
-            self.blocks.check_timeouts(state)
             self.blocks.schedule(state)
             self.txs.announce(state)
-            self.txs.send_fee_filter(state)
-            self.addresses.announce(state)
             if state.serve or state.inbox:
                 self.resume(state.peer)
+
+    def _tick_slowly(self, state: PeerState, now: int, now_ms: int) -> None:
+        """Once a second: what is not in a hurry."""
+        state.peer.tick(now, now_ms)
+        if state.peer.is_established and state.peer.disconnect_reason is None:
+            self.headers.tick(state)
+            self.blocks.check_timeouts(state)
+            self.txs.send_fee_filter(state)
+            self.addresses.announce(state)
 
     def common_height(self, state: PeerState) -> int:
         """`getpeerinfo.synced_blocks`: the last block in common, -1 when not known."""

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gldnode.chain.entry import HAVE_DATA, VALID_SCRIPTS, BlockEntry
 from gldnode.consensus.pow import block_work
 from gldnode.p2p.compact import make_compact
-from gldnode.p2p.messages import BlockTxn, GetBlockTxn, Inventory, InvItem, InvType, Locator, Services
+from gldnode.p2p.messages import (
+    MAX_LOCATOR,
+    BlockTxn,
+    GetBlockTxn,
+    Inventory,
+    InvItem,
+    InvType,
+    Locator,
+    Services,
+    count_of,
+)
 from gldnode.p2p.peer import Permission
 from gldnode.p2p.state import PeerState
 from gldnode.primitives.block import Block, parse_block
@@ -69,8 +79,8 @@ class Serving:
 
     def _locator(self, state: PeerState, command: str, payload: bytes) -> Locator:
         """Raises DecodeError; a locator above the limit ends the connection, as Core does."""
-        if len(payload) > 5 and payload[4] > 101:
-            state.peer.disconnect(f"{command} locator size above 101")
+        if len(payload) > 5 and payload[4] > MAX_LOCATOR:
+            state.peer.disconnect(f"{command} locator size {count_of(payload[4:])} > {MAX_LOCATOR}")
         return Locator.decode(payload)
 
     def _following(self, fork: BlockEntry, stop: bytes, most: int) -> list[BlockEntry]:

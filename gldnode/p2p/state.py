@@ -44,6 +44,8 @@ class PeerState:
     peer: Peer
     inbox: deque[Message] = field(default_factory=deque)
     """Messages that wait until it has read our answers to those before."""
+    ticked_at: int = -1
+    """The second in which time limits were looked at last."""
     # what it has
     best_known: BlockEntry | None = None
     """The header with most work that the peer has shown to have."""

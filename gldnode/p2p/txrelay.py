@@ -84,7 +84,7 @@ class TxRelay:
     def on_tx(self, state: PeerState, payload: bytes) -> None:
         """A `tx` message."""
         if not self.wants_from(state):
-            state.peer.disconnect("transaction sent in violation of protocol, disconnecting")
+            state.peer.disconnect("transaction sent in violation of protocol")
             return
         if self._p.chain.is_initial_block_download:
             return

@@ -74,7 +74,7 @@ def test_a_node_killed_while_it_syncs_goes_on_where_it_was(tmp_path: Path) -> No
     source, at = listening(tmp_path / "source")
     sink, _ = listening(tmp_path / "sink", f"-addnode={at}")
     with source:
-        for _ in range(15):
+        for _ in range(7):
             source.call("generatetoaddress", 100, ADDRESS)
         heights = []
         for _ in range(3):
@@ -83,7 +83,7 @@ def test_a_node_killed_while_it_syncs_goes_on_where_it_was(tmp_path: Path) -> No
             wait_for(lambda floor=floor: sink.call("getblockcount") > floor, "progress")  # type: ignore[misc]
             heights.append(sink.call("getblockcount"))
             sink.kill()
-            if heights[-1] == 1500:
+            if heights[-1] == 700:
                 break
         with sink:
             wait_for(lambda: agree(source, sink), "all blocks")
@@ -115,7 +115,7 @@ def test_rpc_of_peers_on_a_running_daemon(tmp_path: Path) -> None:
         wait_for(lambda: a.call("getconnectioncount") == 1, "connected again")
         wait_for(lambda: b.call("getpeerinfo")[0]["version"] == 70016, "handshake")
         assert b.call("addpeeraddress", "1.2.3.4", 24653) == {"success": True}
-        assert b.call("getnodeaddresses", 0)[0]["address"] == "1.2.3.4"
+        assert "1.2.3.4" in {known["address"] for known in b.call("getnodeaddresses", 0)}
         b.stop()
         assert (b.folder / "anchors.json").exists()
         assert (b.folder / "peers.json").exists()
