@@ -1,12 +1,10 @@
 """Figures on the command line: tables and bars."""
 
 import io
-from pathlib import Path
 
 from rich.console import Console
 
 from gldnode.cli_figures import print_revenue, print_stats
-from tests.support.daemon import DaemonProcess
 
 
 def test_revenue_is_a_table_with_bars() -> None:
@@ -32,19 +30,3 @@ def test_statistics_are_a_table_of_stores() -> None:
     text = out.getvalue()
     for part in ("1970-01-01 to 1970-01-01", "[red]Shop?", "3.75 GLD", "GLD-CHAIN 100%", "1 New, 2 Settled"):
         assert part in text
-
-
-def test_the_command_line_asks_a_daemon(tmp_path: Path) -> None:
-    with DaemonProcess(tmp_path) as daemon:
-        store = daemon.call("createstore", "Corner shop")["storeId"]
-        done = daemon.cli("-stats")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "Corner shop" in done.stdout
-        assert "0 GLD" in done.stdout
-        assert "Corner shop" in daemon.cli("-stats", "7", store).stdout
-        done = daemon.cli("-revenue", "week", "90", store)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "Week" in done.stdout
-        assert daemon.cli("-revenue", "year").returncode == 8
-        assert daemon.cli("-stats", "7", "nobody").returncode == 5
-        assert daemon.cli("listinvoices", store, "5", "true").stdout.split() == ["[]"]
