@@ -41,6 +41,7 @@ CLI_KEYS: Final = frozenset(
         "getinfo",
         "headers",
         "named",
+        "netinfo",
         "revenue",
         "rpcclienttimeout",
         "rpcconnect",
@@ -63,13 +64,14 @@ Options:
 
   -anchor=<height:hash>  A block you trust, with which -headers begins (default: genesis)
   -chain=<name>          main, test, regtest or btc-regtest (default: main); also -regtest, -testnet, -btc-regtest
-  -color=<when>          Colour of -getinfo, -revenue, -stats: always, auto, never (default: auto)
+  -color=<when>          Colour of -getinfo, -netinfo, -revenue, -stats: always, auto, never (default: auto)
   -completion            Print a completion script for bash
   -conf=<file>           Configuration file (default: gldnode.conf in the data folder)
   -datadir=<dir>         Data folder (default: ~/.gldnode)
   -generate              Mine to a new address of the wallet: -generate [nblocks] [maxtries]
   -getinfo               Get general information from the node
   -headers=<file>        Check a receipt without a node: verifyreceipt FILE against these headers
+  -netinfo               Show the node's connections
   -named                 Pass named instead of positional arguments (default: 0)
   -revenue               Show what the shops took: -revenue [day|week|month] [days] [storeid]
   -rpcclienttimeout=<n>  Timeout in seconds of a request, 0 for none (default: 900)
@@ -261,6 +263,8 @@ def _run(flags: Sequence[str], words: Sequence[str]) -> int:
         if arguments:
             raise CliError("-getinfo takes no arguments")
         return _getinfo(client, config)
+    if config.get_bool("netinfo"):
+        return _netinfo(client, config)
     if config.get_bool("generate"):
         return _generate(client, config, arguments)
     if config.get_bool("stats"):
@@ -383,17 +387,19 @@ def _receipt_text(name: str) -> str:
 
 def _verify_offline(words: Sequence[str], config: Config, headers: str, anchor: str | None) -> int:
     """Against a file of headers alone; exit status 1 for a receipt that proves nothing."""
-    from payments.headerfile import verify_offline
-    from payments.receipts import ReceiptError
+    from gldnode.headerfile import HeadersFault, parse_anchor, read_headers
+    from payments.receipts import ReceiptError, parse_receipt, verify_receipt
 
     if len(words) != 2:
         raise CliError("verifyreceipt takes the receipt's file")
+    params = NETWORKS[config.network]
     receipt = _receipt_text(words[1]).encode()
     try:
-        findings = verify_offline(receipt, Path(headers), anchor, NETWORKS[config.network])
+        chain = read_headers(Path(headers).read_bytes(), params, parse_anchor(anchor) if anchor else None)
+        findings = list(verify_receipt(parse_receipt(receipt), params, chain.height_of, chain.tip_height))
     except OSError as error:
         raise CliError(f"the headers cannot be read: {error}") from None
-    except ReceiptError as error:
+    except (ReceiptError, HeadersFault) as error:
         sys.stdout.write(_pretty({"valid": False, "findings": [str(error)]}) + "\n")
         return 1
     sys.stdout.write(_pretty({"valid": True, "findings": findings}) + "\n")
@@ -469,6 +475,18 @@ def _getinfo(client: Client, config: Config) -> int:
     warnings = info.get("warnings") or []
     rows.append(("", [("Warnings", "; ".join(warnings) if isinstance(warnings, list) else str(warnings))]))
     _print_table(rows, config.get("color") or "auto")
+    return 0
+
+
+def _netinfo(client: Client, config: Config) -> int:
+    """A screen of the node's connections."""
+    info = _wait(client, config, "getnetworkinfo", [])
+    peers = client.call("getpeerinfo", []) if info.error is None else info
+    if peers.error is not None:
+        return _print_error(peers.error)
+    from gldnode.cli_netinfo import print_netinfo
+
+    print_netinfo(_console(config.get("color") or "auto"), info.result, peers.result, int(time.time()))
     return 0
 
 

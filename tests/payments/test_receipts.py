@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from gldnode.cli import main
+from gldnode.headerfile import HeadersFault, parse_anchor, read_headers
 from gldnode.params import MAIN, REGTEST
 from payments.errors import PaymentError
-from payments.headerfile import parse_anchor, read_headers
 from payments.receipts import Receipt, ReceiptError, parse_receipt, verify_receipt
 from tests.support.till import Till, open_till
 
@@ -103,12 +103,12 @@ async def test_a_receipt_is_checked_against_a_file_of_headers(
 def test_headers_that_are_no_chain_are_refused() -> None:
     genesis = REGTEST.genesis.header.serialize()
     for data in (b"", genesis[:-1], genesis + genesis, genesis + bytes(80), bytes(80)):
-        with pytest.raises(ReceiptError):
+        with pytest.raises(HeadersFault):
             read_headers(data, REGTEST)
     anchor = (0, bytes(REGTEST.genesis.hash))
-    with pytest.raises(ReceiptError):
+    with pytest.raises(HeadersFault):
         read_headers(genesis + genesis, REGTEST, anchor)
     assert read_headers(genesis, REGTEST, anchor).tip_height == 0
     for text in ("", "5", "x:" + "00" * 32, "5:zz"):
-        with pytest.raises(ReceiptError):
+        with pytest.raises(HeadersFault):
             parse_anchor(text)
