@@ -47,7 +47,7 @@ records are msgpack.
 | `R` reader, delivery                       | record Redelivery: asked for by hand, to be made            |
 | `g` principal, key                         | record IdempotencyRow                                       |
 | `G` u64 time, principal, key               | empty: idempotency rows by age                              |
-| `f` store, u32 day (UTC, since 1970)       | record Figures: settled payments and invoices of the day    |
+| `B` store, u32 day (UTC, since 1970)       | record Figures: settled payments and invoices of the day    |
 | `acct/user/` user                          | JSON User                                                   |
 | `acct/email/` lower-case e-mail            | user id                                                     |
 | `acct/member/` store `/` user              | role's name                                                 |
@@ -376,5 +376,5 @@ def idempotency_age_key(at: int, principal: str = "", name: str = "") -> bytes:
 
 
 def figures_key(store_id: str | None = None, day: int | None = None) -> bytes:
-    start = b"f" if store_id is None else b"f" + text(store_id)
+    start = b"B" if store_id is None else b"B" + text(store_id)
     return start if day is None else start + u32(day)

@@ -185,6 +185,10 @@ def path_values(route: Route, known: dict[str, str]) -> dict[str, str]:
     return {name: known.get(name, default or "x") for name, default in names}
 
 
+def filled(route: Route, values: dict[str, str]) -> str:
+    return re.sub(r"\{(\w+)[^}]*\}", lambda match: values[match[1]], route.path)
+
+
 def allowed(route: Route, permission: str, store_of_key: str | None, store: str, values: dict[str, str]) -> bool:
     """What the published rules say."""
     assert isinstance(route.access, str)
@@ -257,7 +261,7 @@ async def test_the_gate_is_before_every_handler(scene: Scene) -> None:
         if text not in browsers:
             browsers[text] = await scene.shop.with_permissions(text)
         values = path_values(route, objects)
-        path = re.sub(r"\{(\w+)[^}]*\}", lambda match, values=values: values[match[1]], route.path)
+        path = filled(route, values)
         if route.method == "DELETE" or (route.body is None and route.method == "POST"):
             continue  # they act without a body; the gate above is theirs too
         answer = await browsers[text].send(route.method, path, raw=b"[]" if route.body is not None else None)
@@ -294,7 +298,7 @@ async def test_what_is_anothers_looks_like_what_is_not_there(scene: Scene) -> No
         texts = []
         for named in (scene.theirs[kind], scene.theirs[kind][:-4] + "zzzz"):
             values = path_values(route, {"storeId": scene.shop.store.id, kind: named})
-            path = re.sub(r"\{(\w+)[^}]*\}", lambda match, values=values: values[match[1]], route.path)
+            path = filled(route, values)
             answer = await mine.send(route.method, path, body)
             missing = 503 if "/refund" in path else 404
             assert answer.status == (missing if "{storeId}" in route.path else 403), f"{route.method} {path}"
@@ -315,7 +319,7 @@ async def test_lists_have_only_what_is_ones_own(scene: Scene) -> None:
         if route.method != "GET" or route.access is Access.ANONYMOUS:
             continue
         values = path_values(route, scene.ours)
-        path = re.sub(r"\{(\w+)[^}]*\}", lambda match, values=values: values[match[1]], route.path)
+        path = filled(route, values)
         answer = await mine.get(path)
         seen += answer.status == 200
         assert not any(name in answer.text for name in foreign), path
