@@ -247,7 +247,13 @@ def _run(flags: Sequence[str], words: Sequence[str]) -> int:
     if "completion" in names:
         sys.stdout.write(_completion())
         return 0
-    config = load_config(flags, known_keys() | CLI_KEYS, NETWORKS, default_base=Path.home() / ".gldnode")
+    config = load_config(
+        flags,
+        known_keys() | CLI_KEYS,
+        NETWORKS,
+        default_base=Path.home() / ".gldnode",
+        compat_networks=[name for name, params in NETWORKS.items() if params.is_bitcoin],
+    )
     password = None
     if config.get_bool("stdinrpcpass"):
         password = _secret_line("RPC password> ")

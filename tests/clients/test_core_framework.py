@@ -13,7 +13,7 @@ from gldnode.primitives.block import make_block, make_header, parse_block
 from gldnode.primitives.hashes import sha256d
 from gldnode.primitives.tx import NULL_OUTPOINT, TxIn, TxOut, make_tx
 from tests.support.core_framework import CoreNode, cache_chain, copy_chain, write_wrapper
-from tests.support.daemon import RpcFailure
+from tests.support.daemon import RpcFailure, run_cli
 
 GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
 CACHE_TIME = 1296688602  # the genesis block's time; the framework's TIME_GENESIS_BLOCK
@@ -165,6 +165,11 @@ def test_nodes_connect_and_relay_with_their_names(
         wait_for(lambda: other.rpc("getbestblockhash") == node.rpc("getbestblockhash"))
         mined = node.rpc("generatetoaddress", 3, KEYS[1])[-1]
         wait_for(lambda: other.rpc("getbestblockhash") == mined)
+        shown = run_cli(
+            f"-datadir={other.datadir}", "-chain=btc-regtest", f"-rpcport={other.rpc_port}", "-netinfo"
+        )
+        assert "testnode0" in shown.stdout
+        assert "out 1, total 1" in shown.stdout
         peer = next(one for one in other.rpc("getpeerinfo"))
         other.rpc("disconnectnode", nodeid=peer["id"])
         wait_for(lambda: other.rpc("getpeerinfo") == [])
