@@ -12,6 +12,7 @@ from gldnode.clock import MockableClock
 from gldnode.errors import Reject
 from gldnode.events import BlockConnected, BlockDisconnected, ChainStep, Cursor, UnknownCursor
 from gldnode.params import REGTEST
+from gldnode.primitives.hashes import BlockHash
 from gldnode.primitives.tx import TxOut
 from tests.support.chain import ANYONE, RegtestChain, make_coinbase, mine_block, spend
 
@@ -280,6 +281,30 @@ def test_pruning_stops_at_what_followers_need(tmp_path: Path) -> None:
     assert not again.state.verify(3, 0)
     again.mine(1)
     again.close()
+
+
+def test_a_cursor_behind_which_blocks_are_pruned_cannot_follow(tmp_path: Path) -> None:
+    options = ChainOptions(max_block_file_bytes=6_000, prune_mib=1)
+    chain = RegtestChain(data_dir=tmp_path, options=options)
+    side = chain.block()
+    chain.mine(340)
+    chain.accept(side)
+
+    def can_follow(block_hash: bytes | None, height: int) -> bool:
+        assert block_hash is not None
+        return chain.state.has_blocks_after(Cursor(BlockHash(block_hash), height))
+
+    genesis = chain.state.block_hash(0)
+    assert can_follow(genesis, 0)
+    assert can_follow(side.hash, 1)
+    pruned = chain.state.prune_to(52)
+    assert pruned > 10
+    assert not can_follow(genesis, 0)
+    assert not can_follow(chain.state.block_hash(pruned - 1), pruned - 1)
+    assert can_follow(chain.state.block_hash(pruned), pruned)
+    assert not can_follow(side.hash, 1)
+    assert can_follow(b"\x11" * 32, 5)  # unknown: such a cursor waits
+    chain.close()
 
 
 def test_the_block_files_are_kept_below_the_target(tmp_path: Path) -> None:
