@@ -312,7 +312,7 @@ def test_blocks_connect_alike_with_and_without_the_fast_paths(
         if rng.random() < 0.5:
             place = rng.randrange(count)
             spends[place] = _mutate(rng, spends[place])
-        view = {
+        view: dict[bytes, Coin] = {
             txin.prevout: Coin(output.amount, output.script_pubkey, 5, False)
             for tx, spent in spends
             for txin, output in zip(tx.inputs, spent, strict=True)
