@@ -11,6 +11,7 @@ import pytest
 from tests.support.daemon import DaemonProcess
 from tests.support.environments import npm_folder, python_with
 
+FLAGS = ("-blockmintxfee=0.00002", "-blockmaxweight=16000")
 PROGRAMS = Path(__file__).parent / "programs"
 KINDS = ("p2pkh", "p2wpkh", "p2sh-p2wpkh", "p2sh-multisig", "p2wsh-multisig", "p2tr-key", "p2tr-script")
 TOO_HIGH = {"code": -8, "message": "Block height out of range"}
@@ -79,3 +80,26 @@ def test_bitcoinjs_spends_of_every_kind_are_mined(node: DaemonProcess) -> None:
     block = node.call("generatetoaddress", 1, node.call("getnewaddress"))[0]
     assert sent <= set(node.call("getblock", block)["tx"])
     assert node.call("getreceivedbyaddress", back) == Decimal("0.49999") * len(KINDS)
+
+
+def test_templates_and_generated_blocks_keep_the_operators_limits(node: DaemonProcess) -> None:
+    """-blockmintxfee leaves out what pays less than 2 per vB, -blockmaxweight what does not fit."""
+
+    def chosen() -> set[str]:
+        template = node.call("getblocktemplate", {"rules": ["segwit"]})
+        assert sum(one["weight"] for one in template["transactions"]) <= 16_000 - 8_000
+        return {one["txid"] for one in template["transactions"]}
+
+    assert node.call("getmininginfo")["blockmintxfee"] == Decimal("0.00002000")
+    for _ in range(18):
+        node.call("send", [{node.call("getnewaddress"): "0.01"}], None, "unset", 5)
+    in_template = chosen()
+    assert 3 < len(in_template) < 18
+    block = node.call("generatetoaddress", 1, node.call("getnewaddress"))[0]
+    assert set(node.call("getblock", block)["tx"][1:]) == in_template
+    while node.call("getrawmempool"):
+        node.call("generatetoaddress", 1, node.call("getnewaddress"))
+    cheap = node.call("send", [{node.call("getnewaddress"): "0.1"}], None, "unset", 1)["txid"]
+    assert chosen() == set()
+    node.call("generatetoaddress", 1, node.call("getnewaddress"))
+    assert node.call("getrawmempool") == [cheap]

@@ -27,7 +27,8 @@ class ElectrumX:
 
     def __init__(self, version: str, daemon: DaemonProcess, folder: Path) -> None:
         self.version = version
-        self._python = python_with(f"e-x-{version}", f"e-x=={version}")
+        extra = "[leveldb]" if version.startswith("2.") else ""  # 1.x always brings it
+        self._python = python_with(f"e-x-{version}", f"e-x{extra}=={version}")
         self._daemon = daemon
         self._folder = folder
         self.port = free_port()
@@ -46,6 +47,7 @@ class ElectrumX:
             "COIN": "Bitcoin",
             "NET": "regtest",
             "DB_DIRECTORY": str(database),
+            "DB_ENGINE": "leveldb",
             "DAEMON_URL": f"http://{self._daemon.cookie()}@127.0.0.1:{self._daemon.port}/",
             "SERVICES": f"tcp://127.0.0.1:{self.port}",
             "PEER_DISCOVERY": "off",
