@@ -3,6 +3,7 @@
 | key                                        | value                                                     |
 |--------------------------------------------|-----------------------------------------------------------|
 | `anotice/` user `/` u64 desc. time, hash(8)| JSON Notice                                               |
+| `anoticecount/` user                       | u32: how many there may be                                |
 | `anoticesettings/` user                    | JSON list: kinds of notices that the user does not want   |
 
 A notice is written in the transaction of the event that it tells of, for each member of the store.
@@ -11,6 +12,7 @@ A notice is written in the transaction of the event that it tells of, for each m
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
@@ -25,8 +27,11 @@ __all__ = ["KINDS", "OPERATOR", "Notice", "Notices", "note_event"]
 OPERATOR: Final = "operator"
 KEPT: Final = 500
 """Of each inbox; older ones are forgotten."""
+SPARE: Final = 64
+"""So many more are stored before the oldest go."""
 _NOTICE = b"anotice/"
 _SETTINGS = b"anoticesettings/"
+_COUNTS = b"anoticecount/"
 _MEMBERS = b"acct/member/"
 
 KINDS: Final = {
@@ -81,9 +86,18 @@ def note_event(txn: Txn, event: Event) -> None:
         if kind in _unwanted(txn, user_id):
             continue
         txn.put_json(_inbox(user_id) + end, notice)
-        for number, (row, _) in enumerate(list(txn.iterate(prefix=_inbox(user_id), keys_only=True))):
-            if number >= KEPT:
-                txn.delete(row)
+        _trim(txn, user_id)
+
+
+def _trim(txn: Txn, user_id: str) -> None:
+    """Forget the oldest, a group at a time: to look through the inbox at every event makes a full block slow."""
+    row = _COUNTS + _bytes(user_id)
+    count = int.from_bytes(txn.get(row) or b"", "big") + 1
+    if count >= KEPT + SPARE:
+        for old, _ in list(islice(txn.iterate(prefix=_inbox(user_id), keys_only=True), KEPT, None)):
+            txn.delete(old)
+        count = KEPT
+    txn.put(row, count.to_bytes(4, "big"))
 
 
 class Notices:
@@ -97,7 +111,7 @@ class Notices:
         with self._home.reading() as reader:
             if reader is None:
                 return []
-            return [notice for _, notice in reader.iterate_json(_inbox(user_id), Notice)]
+            return [notice for _, notice in islice(reader.iterate_json(_inbox(user_id), Notice), KEPT)]
 
     def get(self, user_id: str, notice_id: str) -> Notice:
         """404 notification-not-found."""

@@ -8,9 +8,10 @@ that was gathered on top of it, raises CommitFailed, and nothing of either remai
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
+from itertools import islice
 from types import CoroutineType, TracebackType
 from typing import Any, Final, Self, TypeVar, final
 
@@ -42,12 +43,26 @@ ABSENT: Final = Absent.ABSENT
 class Txn(DocumentReader):
     """What a transaction's function reads and writes through. Reads see the transaction's own writes."""
 
-    __slots__ = ("_kv", "_layers", "_own")
+    __slots__ = ("_kv", "_layers", "_own", "_sorted_at", "_tags")
 
     def __init__(self, kv: KV, layers: tuple[Overlay, ...]) -> None:
         self._kv = kv
         self._layers = layers  # newest first
         self._own: dict[bytes, bytes | None] = {}
+        # Own keys by their first byte, brought up to date by `iterate`: a large transaction that looks at a few
+        # rows again and again must not walk everything it has written each time.
+        self._tags: dict[bytes, list[bytes]] = {}
+        self._sorted_at = 0
+
+    def _own_keys(self, prefix: bytes | None) -> Iterable[bytes]:
+        """Keys of this transaction's writes that may begin with `prefix`."""
+        if not prefix:
+            return self._own
+        if len(self._own) > self._sorted_at:  # a dictionary keeps the order in which keys came
+            for key in islice(self._own, self._sorted_at, None):
+                self._tags.setdefault(key[:1], []).append(key)
+            self._sorted_at = len(self._own)
+        return self._tags.get(prefix[:1], ())
 
     def get(self, key: bytes) -> bytes | None:
         if key in self._own:
@@ -71,8 +86,8 @@ class Txn(DocumentReader):
         for layer in reversed(self._layers):
             changes.update(layer.changes(low, high))
         changes.update(
-            (key, value)
-            for key, value in self._own.items()
+            (key, self._own[key])
+            for key in self._own_keys(prefix)
             if (low is None or key >= low) and (high is None or key < high)
         )
         below = self._kv.iterate(start=low, stop=high, reverse=reverse, keys_only=keys_only)
