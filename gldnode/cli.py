@@ -254,6 +254,9 @@ def _run(flags: Sequence[str], words: Sequence[str]) -> int:
         default_base=Path.home() / ".gldnode",
         compat_networks=[name for name, params in NETWORKS.items() if params.is_bitcoin],
     )
+    mistyped = sorted(config.flags.keys() & set(config.ignored))
+    if mistyped:  # only a bitcoin.conf may hold what means nothing here
+        raise ConfigError(f"Error parsing command line arguments: Invalid parameter -{mistyped[0]}")
     password = None
     if config.get_bool("stdinrpcpass"):
         password = _secret_line("RPC password> ")
