@@ -58,10 +58,10 @@ class Txn(DocumentReader):
         """Keys of this transaction's writes that may begin with `prefix`."""
         if not prefix:
             return self._own
-        if len(self._own) > self._sorted_at:  # a dictionary keeps the order in which keys came
-            for key in islice(self._own, self._sorted_at, None):
-                self._tags.setdefault(key[:1], []).append(key)
-            self._sorted_at = len(self._own)
+        # A dictionary keeps the order in which keys came: the new ones are its last.
+        for key in islice(reversed(self._own), len(self._own) - self._sorted_at):
+            self._tags.setdefault(key[:1], []).append(key)
+        self._sorted_at = len(self._own)
         return self._tags.get(prefix[:1], ())
 
     def get(self, key: bytes) -> bytes | None:
