@@ -130,11 +130,10 @@ def test_bdk_syncs_sends_and_sees_confirmations(bitcoind: DaemonProcess, server:
 
     try:
         received = bitcoind.call("sendtoaddress", ask(do="address")["address"], "2")
-        state = ask(do="sync", until=received)
-        assert state["balance"] >= 200_000_000
-        assert state["confirmed"][received] is False
         bitcoind.call("generatetoaddress", 1, bitcoind.call("getnewaddress"))
-        assert ask(do="sync", until=received, confirmed=True)["confirmed"][received] is True
+        state = ask(do="sync", until=received, confirmed=True)
+        assert state["balance"] >= 200_000_000
+        assert state["confirmed"][received] is True
 
         shop = bitcoind.call("getnewaddress")
         sent = ask(do="send", address=shop, amount=50_000_000)["txid"]
