@@ -285,6 +285,7 @@ async def test_follower_builds_keeps_up_and_follows_a_reorganisation(fresh: Regt
     assert index.find(outpoint(left[0].txs[0].txid, 0).txid) is None
     assert index.best_height == 33
 
+    await host.at_rest()
     fresh.mine()  # nobody tells
     assert not await follower.catch_up(index, timeout_s=0.05)
     await host.stop()

@@ -98,6 +98,7 @@ class FakeHost:
         self.tasks: list[asyncio.Task[None]] = []
         self._state = chain.state
         self._changed = asyncio.Event()
+        self._waiting = 0
 
     def as_host(self) -> NodeHost:
         # Only the members above are asked for.
@@ -114,7 +115,14 @@ class FakeHost:
             changed = self._changed
             if steps := self._state.steps_after(cursor, limit, 1_000_000, with_undo=with_undo):
                 return steps
+            self._waiting += 1
             await changed.wait()
+            self._waiting -= 1
+
+    async def at_rest(self) -> None:
+        """Until every follower waits for the next move."""
+        while self._waiting < len(self.tasks):
+            await asyncio.sleep(0.001)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self.tasks.append(asyncio.create_task(work, name=name))
