@@ -99,6 +99,7 @@ class FakeHost:
         self._state = chain.state
         self._changed = asyncio.Event()
         self._waiting = 0
+        self._at_rest = asyncio.Event()
 
     def as_host(self) -> NodeHost:
         # Only the members above are asked for.
@@ -107,6 +108,7 @@ class FakeHost:
     def moved(self) -> None:
         """The chain has changed."""
         self._state.commit()
+        self._at_rest.clear()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -116,13 +118,14 @@ class FakeHost:
             if steps := self._state.steps_after(cursor, limit, 1_000_000, with_undo=with_undo):
                 return steps
             self._waiting += 1
+            if self._waiting == len(self.tasks):
+                self._at_rest.set()
             await changed.wait()
             self._waiting -= 1
 
     async def at_rest(self) -> None:
         """Until every follower waits for the next move."""
-        while self._waiting < len(self.tasks):
-            await asyncio.sleep(0.001)
+        await self._at_rest.wait()
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self.tasks.append(asyncio.create_task(work, name=name))
