@@ -56,6 +56,7 @@ records are msgpack.
 | `arequest/store/` store `/` request        | empty: the store's payment requests                         |
 | `arequest/due/` u64 expiry, request        | empty: payment requests that may expire                     |
 | `anotice/` user `/` u64 desc. time, hash(8)| JSON Notice                                                 |
+| `anoticecount/` user                       | u32: how many notices there may be                          |
 | `anoticesettings/` user                    | JSON list: kinds of notices that the user does not want     |
 
 A *reader* is a webhook id, or `callback:` and a store id for the callback URLs of the store's invoices.

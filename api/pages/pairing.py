@@ -91,9 +91,13 @@ def _check_own_form(request: web.Request) -> None:
     """A form that another site's page posts is refused, the sign-in too: it could sign a victim in as somebody."""
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
-    is_foreign = site not in (None, "same-origin", "none")
-    if origin is not None and urlsplit(origin).netloc.lower() != (request.headers.get("Host") or "").lower():
-        is_foreign = True
+    if (
+        site is not None
+    ):  # browsers that say it may hide the origin ("null"), as our own referrer policy asks them to
+        is_foreign = site not in ("same-origin", "none")
+    else:
+        host = (request.headers.get("Host") or "").lower()
+        is_foreign = origin is not None and urlsplit(origin).netloc.lower() != host
     if is_foreign:
         raise ApiError(403, "foreign-form", "This form belongs to another site.")
 

@@ -271,8 +271,11 @@ class Peer:
     def feed(self, data: bytes, now: int) -> Iterator[Message]:
         """The messages that `data` completes; give each to `take` before asking for the next.
 
-        Whatever is wrong with the stream ends the connection: see `disconnect_reason`.
+        Whatever is wrong with the stream ends the connection: see `disconnect_reason`. Nothing that comes after
+        that counts.
         """
+        if self.disconnect_reason is not None:
+            return
         self.bytes_received += len(data)
         self.last_receive = now
         try:

@@ -3,7 +3,7 @@
 import random
 from itertools import pairwise
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gldnode.p2p.framing import encode_frame
@@ -98,6 +98,7 @@ def test_a_connection_has_the_same_effects_in_any_split(
     assert effects(stream, cuts) == effects(stream, [])
 
 
+@example(script=[("ping", bytes(8))] * 4 + [("wtxidrelay", b""), ("inv", b"\0")], cuts=[458], seed=0)
 @settings(max_examples=25, deadline=None)
 @given(st.lists(messages, max_size=6), st.lists(st.integers(0, 100_000), max_size=10), st.integers(0, 2**31))
 def test_an_encrypted_connection_gives_the_same_messages_in_any_split(
