@@ -195,6 +195,11 @@ class Peer:
         """Whether we offered the new transport and the other side never answered it."""
         return self._wire is _Wire.V2 and not self.is_inbound and self.bytes_received == 0
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the connection is to be closed."""
+        return self.disconnect_reason is not None
+
     def disconnect(self, reason: str) -> None:
         """Ask the owner of the socket to close it. The first reason stays."""
         if self.disconnect_reason is None:
@@ -274,7 +279,7 @@ class Peer:
         Whatever is wrong with the stream ends the connection: see `disconnect_reason`. Nothing that comes after
         that counts.
         """
-        if self.disconnect_reason is not None:
+        if self.is_ending:
             return
         self.bytes_received += len(data)
         self.last_receive = now
@@ -283,7 +288,7 @@ class Peer:
                 name = message.command if message.command in _COMMANDS else "*other*"
                 self.received_per_message[name] += len(message.payload) + _MESSAGE_OVERHEAD
                 yield message
-                if self.disconnect_reason is not None:
+                if self.is_ending:
                     return
         except FramingError as error:
             self.disconnect(str(error))
