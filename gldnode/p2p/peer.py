@@ -195,7 +195,6 @@ class Peer:
         """Whether we offered the new transport and the other side never answered it."""
         return self._wire is _Wire.V2 and not self.is_inbound and self.bytes_received == 0
 
-    @property
     def is_ending(self) -> bool:
         """Whether the connection is to be closed."""
         return self.disconnect_reason is not None
@@ -279,7 +278,7 @@ class Peer:
         Whatever is wrong with the stream ends the connection: see `disconnect_reason`. Nothing that comes after
         that counts.
         """
-        if self.is_ending:
+        if self.is_ending():
             return
         self.bytes_received += len(data)
         self.last_receive = now
@@ -288,7 +287,7 @@ class Peer:
                 name = message.command if message.command in _COMMANDS else "*other*"
                 self.received_per_message[name] += len(message.payload) + _MESSAGE_OVERHEAD
                 yield message
-                if self.is_ending:
+                if self.is_ending():
                     return
         except FramingError as error:
             self.disconnect(str(error))
