@@ -1,11 +1,10 @@
 """The figures of `figures` from scratch: for a database of before they were kept, and for those who check them."""
 
-from collections.abc import Iterator
-
 from payments import layout
 from payments.figures import CHAIN, DAY_S, Figures, MethodSum, add_figures, settled_amounts
 from payments.invoice import status
 from payments.repository import load_invoice
+from storage.database import ReadSnapshot
 from storage.documents import DocumentReader
 from storage.keys import KeyReader
 from storage.kv import KV, WriteBatch
@@ -28,33 +27,11 @@ def recompute(reader: DocumentReader) -> dict[tuple[str, int], Figures]:
     return {place: add_figures(parts) for place, parts in found.items()}
 
 
-class _Plain(DocumentReader):
-    """A KV's documents, for the migration."""
-
-    __slots__ = ("_kv",)
-
-    def __init__(self, kv: KV) -> None:
-        self._kv = kv
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._kv.get(key)
-
-    def iterate(
-        self,
-        *,
-        prefix: bytes | None = None,
-        start: bytes | None = None,
-        stop: bytes | None = None,
-        reverse: bool = False,
-        keys_only: bool = False,
-    ) -> Iterator[tuple[bytes, bytes]]:
-        return self._kv.iterate(prefix=prefix, start=start, stop=stop, reverse=reverse, keys_only=keys_only)
-
-
 def migrate_figures(kv: KV, batch: WriteBatch) -> None:
     """Schema 1 to 2: rows for what was there before they were kept."""
-    for (store_id, day), figures in recompute(_Plain(kv)).items():
-        batch.put(layout.figures_key(store_id, day), encode_record(figures))
+    with ReadSnapshot(kv.snapshot()) as reader:
+        for (store_id, day), figures in recompute(reader).items():
+            batch.put(layout.figures_key(store_id, day), encode_record(figures))
 
 
 def stored_figures(reader: DocumentReader) -> dict[tuple[str, int], Figures]:
