@@ -34,7 +34,7 @@ def chromium(profile: Path, flags: Sequence[str] = ()) -> "Iterator[Chrome]":
     """A browser with the empty `profile`."""
     binary, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
     if binary is None or driver_path is None:
-        pytest.skip("chromium and chromedriver are not installed")
+        pytest.skip("chromium and chromedriver are not installed (Debian: apt-get install chromium-driver)")
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     from selenium.webdriver.chrome.service import Service
 
@@ -42,6 +42,7 @@ def chromium(profile: Path, flags: Sequence[str] = ()) -> "Iterator[Chrome]":
     options.binary_location = binary
     for flag in (*FLAGS, f"--user-data-dir={profile}", *flags):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(driver_path))
     try:
         driver.set_page_load_timeout(30)

@@ -1,28 +1,14 @@
 """Debian's Chromium without a screen, for tests of pages. Skips, saying what is missing."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.browser import chromium
 
 __all__ = ["Pages", "open_chromium"]
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-    "--force-color-profile=srgb",
-)
 
 
 class Pages:
@@ -72,22 +58,9 @@ class Pages:
 
 @contextmanager
 def open_chromium(folder: Path) -> Iterator[Pages]:
-    binary, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
-    if binary is None or driver_path is None:
-        pytest.skip("chromium and chromedriver are not installed (Debian: apt-get install chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    shots = Path(os.environ.get("GLD_SCREENSHOTS") or folder)
-    shots.mkdir(parents=True, exist_ok=True)
-    profile = folder / "profile"
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=driver_path)
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
+    """The browser with a place for its screenshots: `$GLD_SCREENSHOTS`, else `folder`."""
+    with chromium(folder / "profile", ["--force-color-profile=srgb"]) as driver:
+        shots = Path(os.environ.get("GLD_SCREENSHOTS") or folder)
+        shots.mkdir(parents=True, exist_ok=True)
         driver.set_page_load_timeout(20)
         yield Pages(driver, shots)
-    finally:
-        driver.quit()
