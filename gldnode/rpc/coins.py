@@ -1,11 +1,9 @@
 """The set of coins: one output, the whole set's figures, a scan for descriptors."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from gldnode.chain.utxostats import HashKind
-from gldnode.descriptors import infer_descriptor, parse_descriptors
-from gldnode.errors import DecodeError
 from gldnode.events import Tip
 from gldnode.indexes import CoinStatsIndex, IndexFollower
 from gldnode.primitives.coin import MEMPOOL_HEIGHT, Coin
@@ -17,13 +15,11 @@ from gldnode.rpc.json import amount, json_type
 from gldnode.rpc.params import anything, arr, boolean, hash_value, integer_value, num, text, txid
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import display, script_json
+from gldnode.rpc.scanning import Scan, begin, scanned_scripts, steer
 
-__all__ = ["methods", "parse_range", "scripts_of_scan_object"]
+__all__ = ["CoinScan", "methods"]
 
 methods = MethodGroup("Blockchain")
-
-DEFAULT_RANGE_END = 1000
-MAX_RANGE = 1_000_000
 
 
 @methods.method(
@@ -161,12 +157,8 @@ async def _from_index(ctx: RpcContext, index: CoinStatsIndex, kind: HashKind, wa
 # --- scanning ---
 
 
-class CoinScan:
-    """The one scan that may be under way."""
-
-    def __init__(self) -> None:
-        self.progress = 0
-        self.is_aborted = False
+class CoinScan(Scan):
+    """The one scan of the coins that may be under way."""
 
 
 @methods.method(
@@ -184,29 +176,12 @@ class CoinScan:
     examples=["start '[\"raw(76a91411b366edfc0a8b66feebae5c2e25a7b6a5d1cf3188ac)\"]'", "status", "abort"],
 )
 async def scantxoutset(ctx: RpcContext, action: str, scanobjects: list[Any] | None) -> Any:
-    running = ctx.services.get(CoinScan)
-    if action == "status":
-        return None if running is None else {"progress": running.progress}
-    if action == "abort":
-        if running is not None:
-            running.is_aborted = True
-        return running is not None
     if action != "start":
-        raise RpcError(RpcCode.INVALID_PARAMETER, f"Invalid action '{action[:80]}'")
-    if running is not None:
-        raise RpcError(RpcCode.INVALID_PARAMETER, 'Scan already in progress, use action "abort" or "status"')
-    if scanobjects is None:
-        raise RpcError(RpcCode.MISC_ERROR, "scanobjects argument is required for the start action")
-    needles: dict[bytes, str] = {}
-    for item in scanobjects:
-        needles.update(await ctx.read(lambda item=item: scripts_of_scan_object(ctx, item)))  # type: ignore[misc]  # default's type
-    scan = CoinScan()
-    ctx.services.add(scan)
-    try:
+        return steer(ctx, CoinScan, action)
+    with begin(ctx, CoinScan()) as scan:
+        needles = await scanned_scripts(ctx, scanobjects)
         tip, coins = await ctx.validate(ctx.node.chainstate.scan_coins)
         return await ctx.read(lambda: _scan(ctx, scan, tip, coins, needles))
-    finally:
-        ctx.services.remove(CoinScan)
 
 
 def _scan(
@@ -247,53 +222,3 @@ def _scan(
         "unspents": unspents,
         "total_amount": amount(total),
     }
-
-
-def scripts_of_scan_object(ctx: RpcContext, item: Any) -> dict[bytes, str]:
-    """The scripts of a scan object, each with a descriptor of its own (Core: EvalDescriptorStringOrObject)."""
-    bounds = (0, DEFAULT_RANGE_END)
-    if json_type(item) == "string":
-        desc = item
-    elif isinstance(item, dict):
-        desc = item.get("desc")
-        if json_type(desc) != "string":
-            raise RpcError(RpcCode.INVALID_PARAMETER, "Descriptor needs to be provided in scan object")
-        if "range" in item:
-            bounds = parse_range(item["range"])
-    else:
-        raise RpcError(RpcCode.INVALID_PARAMETER, "Scan object needs to be either a string or an object")
-    params = ctx.node.params
-    try:
-        parsed = parse_descriptors(desc, params)
-    except DecodeError as error:
-        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, str(error)) from None
-    found: dict[bytes, str] = {}
-    for descriptor in parsed:
-        low, high = bounds if descriptor.is_range else (0, 0)
-        for index in range(low, high + 1):
-            scripts: Sequence[bytes] = descriptor.expand(index).scripts
-            for script in scripts:
-                several = len(scripts) > 1
-                found[script] = infer_descriptor(script, params) if several else descriptor.at(index).to_text()
-    return found
-
-
-def parse_range(value: Any) -> tuple[int, int]:
-    """A range as a number or a pair (Core: ParseDescriptorRange). Raises RpcError."""
-    if json_type(value) == "number":
-        low, high = 0, integer_value(value)
-    elif isinstance(value, list) and len(value) == 2:
-        low, high = integer_value(value[0]), integer_value(value[1])
-        if low > high:
-            raise RpcError(
-                RpcCode.INVALID_PARAMETER, "Range specified as [begin,end] must not have begin after end"
-            )
-    else:
-        raise RpcError(RpcCode.INVALID_PARAMETER, "Range must be specified as end or as [begin,end]")
-    if low < 0:
-        raise RpcError(RpcCode.INVALID_PARAMETER, "Range should be greater or equal than 0")
-    if high >> 31:
-        raise RpcError(RpcCode.INVALID_PARAMETER, "End of range is too high")
-    if high >= low + MAX_RANGE:
-        raise RpcError(RpcCode.INVALID_PARAMETER, "Range is too large")
-    return low, high

@@ -6,25 +6,27 @@ from gldnode.indexes import BlockFilterIndex
 from gldnode.indexes.blockfilterindex import basic_filter_matches
 from gldnode.primitives.hashes import BlockHash
 from gldnode.rpc.blocks import read_block, read_undo
-from gldnode.rpc.coins import scripts_of_scan_object
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.params import arr, boolean, num, obj, text
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import display
+from gldnode.rpc.scanning import Scan, begin, scanned_scripts, steer
 
 __all__ = ["BlockScan", "methods"]
 
 methods = MethodGroup("Blockchain")
 
 
-class BlockScan:
-    """The one block scan that may be under way."""
+class BlockScan(Scan):
+    """The one scan of the blocks that may be under way."""
 
     def __init__(self) -> None:
-        self.progress = 0
+        super().__init__()
         self.height = 0
-        self.is_aborted = False
+
+    def status(self) -> dict[str, Any]:
+        return {"progress": self.progress, "current_height": self.height}
 
 
 @methods.method(
@@ -56,19 +58,8 @@ async def scanblocks(
     filtertype: str,
     options: dict[str, Any] | None,
 ) -> Any:
-    running = ctx.services.get(BlockScan)
-    if action == "status":
-        if running is None:
-            return None
-        return {"progress": running.progress, "current_height": running.height}
-    if action == "abort":
-        if running is not None:
-            running.is_aborted = True
-        return running is not None
     if action != "start":
-        raise RpcError(RpcCode.INVALID_PARAMETER, f"Invalid action '{action[:80]}'")
-    if running is not None:
-        raise RpcError(RpcCode.INVALID_PARAMETER, 'Scan already in progress, use action "abort" or "status"')
+        return steer(ctx, BlockScan, action)
     if filtertype != "basic":
         raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, "Unknown filtertype")
     index = ctx.services.require(
@@ -80,18 +71,10 @@ async def scanblocks(
     last = tip if stop_height is None else stop_height
     if not start_height <= last <= tip:
         raise RpcError(RpcCode.MISC_ERROR, "Invalid stop_height")
-    if scanobjects is None:
-        raise RpcError(RpcCode.MISC_ERROR, "scanobjects argument is required for the start action")
-    needles: set[bytes] = set()
-    for item in scanobjects:
-        needles.update(await ctx.read(lambda item=item: scripts_of_scan_object(ctx, item)))  # type: ignore[misc]
     exact = bool((options or {}).get("filter_false_positives", False))
-    scan = BlockScan()
-    ctx.services.add(scan)
-    try:
+    with begin(ctx, BlockScan()) as scan:
+        needles = set(await scanned_scripts(ctx, scanobjects))
         return await ctx.read(lambda: _scan(ctx, scan, index, (start_height, last), needles, exact))
-    finally:
-        ctx.services.remove(BlockScan)
 
 
 def _scan(
