@@ -366,14 +366,29 @@ class Daemon:
             warned = self._alert(chainstate.warnings, warned)
             if warned:
                 await self.node.run_in_validation(chainstate.retry)
-            networking = self.services.get(Networking)
-            peers = 0 if networking is None else sum(networking.manager.connection_count)
-            self.display.chain(tip.height, chainstate.best_header.height, len(self.node.pool), peers)
+            self._show_chain()
             try:
                 async with asyncio.timeout(TICK_S):
                     await changed.wait()
             except TimeoutError:
                 continue
+
+    def _show_chain(self) -> None:
+        chainstate = self.node.chainstate
+        networking = self.services.get(Networking)
+        peers = 0 if networking is None else sum(networking.manager.connection_count)
+        headers = networking.processing.headers.progress if networking is not None else None
+        if headers is None:
+            best = chainstate.best_header
+            self.display.chain(chainstate.tip.height, best.height, len(self.node.pool), peers)
+        else:
+            self.display.headers(
+                headers.height,
+                headers.expected,
+                is_presync=headers.is_presync,
+                blocks=chainstate.tip.height,
+                peers=peers,
+            )
 
     def _alert(self, warnings: list[str], before: list[str]) -> list[str]:
         """Run -alertnotify for what was not said yet."""

@@ -21,6 +21,9 @@ class QuietDisplay:
     def chain(self, height: int, headers: int, mempool: int, peers: int) -> None:
         """The node's state, called every second."""
 
+    def headers(self, height: int, expected: int, *, is_presync: bool, blocks: int, peers: int) -> None:
+        """Instead of `chain` while headers come in; `is_presync`: they are only counted so far."""
+
     def close(self) -> None:
         """Give the terminal back."""
 
@@ -60,6 +63,20 @@ class TerminalDisplay(QuietDisplay):
             total=max(headers, height),
             note=f"mempool {mempool}, peers {peers}",
         )
+
+    def headers(self, height: int, expected: int, *, is_presync: bool, blocks: int, peers: int) -> None:
+        what = "Pre-synchronizing" if is_presync else "Synchronizing"
+        self._progress.update(
+            self._task,
+            description=f"{what} headers (~{100 * height / max(1, expected):.1f} %)",
+            completed=height,
+            total=expected,
+            note=f"blocks {blocks}, peers {peers}",
+        )
+
+    def refresh(self) -> None:
+        """Draw now what is drawn twice a second otherwise."""
+        self._progress.refresh()
 
     def close(self) -> None:
         self._progress.stop()

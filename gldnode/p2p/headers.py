@@ -4,6 +4,7 @@ All of it runs in the validation thread: `processing` calls in, messages go out 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ from gldnode.primitives.hashes import ZERO_HASH, BlockHash
 if TYPE_CHECKING:
     from gldnode.p2p.processing import Processing
 
-__all__ = ["HeaderSync"]
+__all__ = ["HeaderProgress", "HeaderSync"]
 
 HEADERS_RESPONSE_S: Final = 120
 HEADERS_BASE_TIMEOUT_S: Final = 15 * 60
@@ -34,6 +35,26 @@ _ANY_NETWORK: Final = int(Services.NETWORK | Services.NETWORK_LIMITED)
 _JUDGED: Final = frozenset((ConnectionType.OUTBOUND_FULL_RELAY, ConnectionType.BLOCK_RELAY_ONLY))
 
 
+@dataclass(frozen=True, slots=True)
+class HeaderProgress:
+    """How far the headers have come."""
+
+    is_presync: bool
+    """They are only counted so far: the chain has not shown enough work (`LowWorkSync`)."""
+    height: int
+    expected: int
+    """The height of the chain's end, by the time of the last header."""
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.height / max(1, self.expected)
+
+    def __str__(self) -> str:
+        """Core's sentence."""
+        what = "Pre-synchronizing" if self.is_presync else "Synchronizing"
+        return f"{what} blockheaders, height: {self.height} (~{self.percent:.2f}%)"
+
+
 class HeaderSync:
     """The header chains that peers offer."""
 
@@ -43,30 +64,37 @@ class HeaderSync:
         self._next_report = 0.0
 
     @property
-    def presync(self) -> tuple[int, int] | None:
-        """Height and time of the best low-work header chain that is being looked at; None for none."""
-        syncs = [state.low_work for state in list(self._p.peers.values()) if state.low_work is not None]
-        best = max(syncs, key=lambda sync: sync.presync_height, default=None)
-        return None if best is None or best.presync_height < 0 else (best.presync_height, best.presync_time)
-
-    def progress(self, height: int, time: int) -> float:
-        """The share of all headers that a chain up to there has, 0 to 1, by its time."""
-        to_come = max(0, self._p.clock.now() - time) // self._p.chain.params.block_interval_s
-        return height / max(1, height + to_come)
+    def progress(self) -> HeaderProgress | None:
+        """Where the headers are while a peer has more of them for us, else None. Any thread."""
+        since = self._p.clock.now() - HEADERS_RESPONSE_S
+        more = [
+            state
+            for state in list(self._p.peers.values())
+            if state.has_more_headers and state.headers_asked_at >= since
+        ]
+        params = self._p.chain.params
+        if not more or not (self._p.chain.is_initial_block_download or params.is_regtest):
+            return None
+        syncs = [sync for state in more if (sync := state.low_work) is not None and sync.presync_height >= 0]
+        best = self._p.chain.best_header
+        height, time = max(((sync.presync_height, sync.presync_time) for sync in syncs), default=(-1, 0))
+        is_presync = height > best.height
+        if not is_presync:
+            height, time = best.height, best.time
+        if params.is_regtest:  # blocks on demand: time tells nothing, the peers do
+            expected = max(state.peer.version.start_height if state.peer.version else 0 for state in more)
+        else:
+            expected = height + max(0, self._p.clock.now() - time) // params.block_interval_s
+        return HeaderProgress(is_presync, height, max(height, expected))
 
     def _report(self) -> None:
         """Tell the operator how far the headers have come, every ten seconds while they are behind."""
         now = self._p.clock.monotonic()
-        if now < self._next_report:
+        progress = self.progress
+        if now < self._next_report or progress is None:
             return
         self._next_report = now + REPORT_S
-        presync, best = self.presync, self._p.chain.best_header
-        if presync is not None:
-            share = 100 * self.progress(*presync)
-            self._p.notice(f"Pre-synchronizing blockheaders, height: {presync[0]} (~{share:.2f}%)")
-        else:
-            share = 100 * self.progress(best.height, best.time)
-            self._p.notice(f"Synchronizing blockheaders, height: {best.height} (~{share:.2f}%)")
+        self._p.notice(str(progress))
 
     # -- asking --
 
@@ -114,6 +142,7 @@ class HeaderSync:
         chain, params = self._p.chain, self._p.chain.params
         if not headers:
             state.headers_asked_at = 0
+            state.has_more_headers = False
             state.low_work = None
             return
         for header in headers:
@@ -124,7 +153,7 @@ class HeaderSync:
             if after.prev_hash != before.hash:
                 self._p.misbehaving(state, "non-continuous headers sequence")
                 return
-        is_full = len(headers) == MAX_HEADERS
+        is_full = state.has_more_headers = len(headers) == MAX_HEADERS
         if is_full:
             self._report()
         work_is_known = bool(state.peer.permissions & Permission.NOBAN)

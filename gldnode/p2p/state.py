@@ -60,6 +60,8 @@ class PeerState:
     low_work: LowWorkSync | None = None
     headers_asked_at: int = 0
     headers_deadline: int = 0
+    has_more_headers: bool = False
+    """Its last `headers` was a full one."""
     prefers_headers: bool = False
     sendheaders_sent: bool = False
     chain_sync: ChainSync = field(default_factory=lambda: ChainSync())
