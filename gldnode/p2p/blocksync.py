@@ -46,6 +46,8 @@ class BlockSync:
         """By block, then by peer."""
         self._stall_timeout_ms = STALL_TIMEOUT_MS
         self._paused_until = 0
+        self._is_probing = False
+        """The disk was full: one block is asked for at a time until one is kept."""
 
     def can_fetch_from(self, state: PeerState) -> bool:
         """Whether the peer has blocks with witnesses, and this kind of connection carries them."""
@@ -110,8 +112,13 @@ class BlockSync:
             state.no_blocks_until = self._p.clock.now() + NOT_FOUND_PAUSE_S
 
     def pause(self) -> None:
-        """No room for blocks: ask for none for a while."""
+        """No room for blocks: ask for none for a while, then for one."""
         self._paused_until = self._p.clock.now() + DISK_PAUSE_S
+        self._is_probing = True
+
+    def resume(self) -> None:
+        """A block was kept."""
+        self._is_probing = False
 
     def peer_gone(self, state: PeerState) -> None:
         for block_hash in list(state.in_flight):
@@ -142,8 +149,7 @@ class BlockSync:
             walk = walk.prev
         if walk is None or not chain.is_active(walk):
             return  # a large reorganisation goes through the ordinary download
-        room = MAX_BLOCKS_IN_FLIGHT - len(state.in_flight)
-        chosen = list(reversed(wanted))[: max(0, room)]
+        chosen = list(reversed(wanted))[: self._room(state)]
         single = len(chosen) == 1 and chosen[0].prev is chain.tip_entry and state.supports_compact
         self._ask(state, chosen, compact=single and not self.in_flight)
 
@@ -158,9 +164,16 @@ class BlockSync:
         now = self._p.clock.now()
         return self.can_fetch_from(state) and now >= state.no_blocks_until and now >= self._paused_until
 
+    def _room(self, state: PeerState) -> int:
+        """How many more blocks may be asked of it."""
+        if self._is_probing:
+            return 0 if self.in_flight else 1
+        return max(0, MAX_BLOCKS_IN_FLIGHT - len(state.in_flight))
+
     def schedule(self, state: PeerState) -> None:
         """Ask this peer for the next blocks it can give, within the window."""
-        if len(state.in_flight) >= MAX_BLOCKS_IN_FLIGHT or not self._may_ask(state):
+        room = self._room(state)
+        if not room or not self._may_ask(state):
             return
         if state.best_known is self._p.chain.tip_entry and state.unknown_best is None:
             return
@@ -174,7 +187,7 @@ class BlockSync:
         ):
             return
         self._p.headers.learn_unknown(state)
-        wanted, staller = self._next_blocks(state, MAX_BLOCKS_IN_FLIGHT - len(state.in_flight))
+        wanted, staller = self._next_blocks(state, room)
         self._ask(state, wanted)
         if not wanted and not state.in_flight and staller is not None:
             slow = self._p.peers.get(staller)

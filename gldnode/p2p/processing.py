@@ -319,6 +319,7 @@ class Processing:
             self.blocks.pause()
             return
         self.blocks.arrived(block.hash)
+        self.blocks.resume()
         self.headers.saw(state, result.entry)
         if result.is_new:
             state.last_block_at = self.clock.now()

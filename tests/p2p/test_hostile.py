@@ -23,12 +23,12 @@ from gldnode.p2p.messages import (
 )
 from gldnode.p2p.netaddress import NetAddress, Network
 from gldnode.p2p.peer import ConnectionType, Permission
-from gldnode.primitives.block import Block, BlockHeader, make_block, make_header
+from gldnode.primitives.block import Block, make_block, make_header
 from gldnode.primitives.codec import compact_size
 from gldnode.primitives.hashes import BlockHash
 from gldnode.primitives.tx import OutPoint, TxIn, TxOut, make_tx
 from tests.support.simnet import P2SH_TRUE
-from tests.support.wire import Lab, version_message
+from tests.support.wire import Lab, header_chain, version_message
 
 FULL = ConnectionType.OUTBOUND_FULL_RELAY
 
@@ -49,25 +49,6 @@ def next_block(lab: Lab) -> Block:
     lab.clock.ms += 1000
     template = build_template(lab.node.chain, lab.node.pool, P2SH_TRUE, now=lab.clock.now())
     return solved(template.block)
-
-
-def child_header(parent: bytes, time: int, bits: int, salt: int) -> BlockHeader:
-    """A header with proof of work on `parent`; regtest's target is easy."""
-    nonce = 0
-    while True:
-        header = make_header(4, BlockHash(parent), salt.to_bytes(32, "little"), time, bits, nonce)
-        if int.from_bytes(header.hash, "little") >> 255 == 0:
-            return header
-        nonce += 1
-
-
-def header_chain(lab: Lab, parent: bytes, time: int, count: int, salt: int = 1) -> list[BlockHeader]:
-    found = []
-    for _ in range(count):
-        time += 1
-        found.append(child_header(parent, time, lab.params.pow_limit_bits, salt))
-        parent = found[-1].hash
-    return found
 
 
 # -- the stream --
@@ -250,7 +231,7 @@ def minimum_work_lab(blocks_of_work: int) -> Lab:
 def test_low_work_headers_are_counted_not_kept() -> None:
     lab = minimum_work_lab(1_000_000)
     peer = lab.peer(FULL)
-    headers = header_chain(lab, lab.params.genesis.hash, lab.params.genesis.header.time, MAX_HEADERS * 3)
+    headers = header_chain(lab.params, lab.params.genesis.hash, lab.params.genesis.header.time, MAX_HEADERS * 3)
     known = len(lab.node.chain.entries())
     for at in range(0, len(headers), MAX_HEADERS):
         peer.send("headers", Headers(headers[at : at + MAX_HEADERS]).encode())
@@ -266,7 +247,7 @@ def test_a_short_chain_of_low_work_is_ignored() -> None:
     lab = minimum_work_lab(1_000_000)
     peer = lab.peer()
     for salt in range(50):
-        headers = header_chain(lab, lab.params.genesis.hash, lab.params.genesis.header.time, 10, salt)
+        headers = header_chain(lab.params, lab.params.genesis.hash, lab.params.genesis.header.time, 10, salt)
         peer.send("headers", Headers(headers).encode())
     assert len(lab.node.chain.entries()) == 1
     assert peer.closed is None
@@ -275,7 +256,7 @@ def test_a_short_chain_of_low_work_is_ignored() -> None:
 def test_enough_work_is_taken_the_second_time() -> None:
     lab = minimum_work_lab(3_000)
     peer = lab.peer(FULL)
-    headers = header_chain(lab, lab.params.genesis.hash, lab.params.genesis.header.time, 3_500)
+    headers = header_chain(lab.params, lab.params.genesis.hash, lab.params.genesis.header.time, 3_500)
     parts = [headers[:2000], headers[2000:]]
     for part in (*parts, *parts):
         assert peer.take("getheaders")
@@ -287,8 +268,8 @@ def test_other_headers_the_second_time_are_not_kept() -> None:
     lab = minimum_work_lab(3_000)
     peer = lab.peer(FULL)
     time = lab.params.genesis.header.time
-    good = header_chain(lab, lab.params.genesis.hash, time, 3_500)
-    other = header_chain(lab, lab.params.genesis.hash, time, 3_500, salt=2)
+    good = header_chain(lab.params, lab.params.genesis.hash, time, 3_500)
+    other = header_chain(lab.params, lab.params.genesis.hash, time, 3_500, salt=2)
     for part in (good[:2000], good[2000:], other[:2000], other[2000:]):
         peer.send("headers", Headers(part).encode())
     assert lab.node.chain.best_header.height == 0
@@ -296,7 +277,7 @@ def test_other_headers_the_second_time_are_not_kept() -> None:
 
 def test_headers_without_proof_of_work_or_connection_are_punished(lab: Lab) -> None:
     time = lab.node.chain.tip.time
-    chain = header_chain(lab, lab.node.tip, time, 4)
+    chain = header_chain(lab.params, lab.node.tip, time, 4)
     hard = make_header(4, BlockHash(lab.node.tip), bytes(32), time, 0x1D00FFFF, 0)
     for headers in ([chain[0], chain[2]], [hard]):
         peer = lab.peer()
@@ -312,7 +293,7 @@ def test_unconnected_headers_give_one_question_not_a_storm(lab: Lab) -> None:
     lab.run(130)
     peer.take()
     for salt in range(100):
-        peer.send("headers", Headers(header_chain(lab, bytes([salt + 1]) * 32, 1, 2, salt)).encode())
+        peer.send("headers", Headers(header_chain(lab.params, bytes([salt + 1]) * 32, 1, 2, salt)).encode())
     assert len(peer.take("getheaders")) == 1
     assert peer.closed is None
 
@@ -569,7 +550,7 @@ def test_getaddr_is_answered_once_and_only_to_inbound_peers(lab: Lab) -> None:
 
 
 def test_whom_the_operator_trusts_is_not_punished(lab: Lab) -> None:
-    bad = Headers(header_chain(lab, lab.node.tip, lab.node.chain.tip.time, 3)[::2]).encode()
+    bad = Headers(header_chain(lab.params, lab.node.tip, lab.node.chain.tip.time, 3)[::2]).encode()
     for peer in (lab.peer(permissions=Permission.NOBAN), lab.peer(ConnectionType.MANUAL)):
         peer.send("headers", bad)
         assert peer.closed is None

@@ -8,9 +8,11 @@ from gldnode.p2p.messages import Inventory, InvItem, Services, Version
 from gldnode.p2p.netaddress import NetAddress, Network
 from gldnode.p2p.peer import ConnectionType, Peer, Permission
 from gldnode.params import ChainParams
+from gldnode.primitives.block import BlockHeader, make_header
+from gldnode.primitives.hashes import BlockHash
 from tests.support.simnet import SIM_PARAMS, SimNetwork, SimNode
 
-__all__ = ["Lab", "WirePeer", "version_message"]
+__all__ = ["Lab", "WirePeer", "header_chain", "version_message"]
 
 OFFERED = int(Services.NETWORK | Services.WITNESS | Services.NETWORK_LIMITED)
 
@@ -19,6 +21,25 @@ def version_message(
     *, protocol: int = 70016, services: int = OFFERED, nonce: bytes = bytes(8), relay: bool = True, time: int = 0
 ) -> bytes:
     return Version(protocol, services, time, bytes(26), bytes(26), nonce, "/test:1/", 0, relay).encode()
+
+
+def header_chain(params: ChainParams, parent: bytes, time: int, count: int, salt: int = 1) -> list[BlockHeader]:
+    """Headers with proof of work on `parent`, a second apart; regtest's target is easy."""
+    found = []
+    for _ in range(count):
+        time += 1
+        found.append(_child_header(params, parent, time, salt))
+        parent = found[-1].hash
+    return found
+
+
+def _child_header(params: ChainParams, parent: bytes, time: int, salt: int) -> BlockHeader:
+    nonce = 0
+    while True:
+        header = make_header(4, BlockHash(parent), salt.to_bytes(32, "little"), time, params.pow_limit_bits, nonce)
+        if int.from_bytes(header.hash, "little") >> 255 == 0:
+            return header
+        nonce += 1
 
 
 class WirePeer:
