@@ -84,8 +84,10 @@ getindexinfo index_name
 getinvoice invoiceid
 getmemoryinfo mode
 getmempoolancestors txid verbose*
+getmempoolcluster txid
 getmempooldescendants txid verbose*
 getmempoolentry txid
+getmempoolfeeratediagram
 getmempoolinfo
 getmininginfo
 getnettotals

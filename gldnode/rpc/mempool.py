@@ -5,7 +5,6 @@ from typing import Any
 
 from gldnode.errors import DecodeError
 from gldnode.indexes import IndexFollower, TxoSpenderIndex
-from gldnode.mempool.entry import MempoolEntry
 from gldnode.primitives.hashes import Txid
 from gldnode.primitives.tx import OutPoint, outpoint
 from gldnode.rpc.context import RpcContext
@@ -15,49 +14,9 @@ from gldnode.rpc.params import anything, arr, boolean, hash_value, integer_value
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import display
 
-__all__ = ["entry_json", "methods"]
+__all__ = ["methods"]
 
 methods = MethodGroup("Blockchain")
-NOT_IN_MEMPOOL = "Transaction not in mempool"
-
-
-def entry_json(ctx: RpcContext, entry: MempoolEntry) -> dict[str, Any]:
-    """One transaction of the pool (Core: entryToJSON)."""
-    pool = ctx.node.pool
-    return {
-        "vsize": entry.vsize,
-        "weight": entry.weight,
-        "time": entry.time,
-        "height": entry.height,
-        "descendantcount": entry.descendant_count,
-        "descendantsize": entry.descendant_size,
-        "ancestorcount": entry.ancestor_count,
-        "ancestorsize": entry.ancestor_size,
-        "wtxid": display(entry.tx.wtxid),
-        "fees": {
-            "base": amount(entry.fee),
-            "modified": amount(entry.modified_fee),
-            "ancestor": amount(entry.ancestor_fees),
-            "descendant": amount(entry.descendant_fees),
-        },
-        "depends": sorted(display(parent) for parent in entry.parents),
-        "spentby": sorted(display(child) for child in entry.children),
-        "bip125-replaceable": entry.signals_replacement,
-        "unbroadcast": entry.tx.txid in pool.unbroadcast(),
-    }
-
-
-def _listing(ctx: RpcContext, entries: list[MempoolEntry], verbose: bool) -> Any:
-    if not verbose:
-        return [display(entry.tx.txid) for entry in entries]
-    return {display(entry.tx.txid): entry_json(ctx, entry) for entry in entries}
-
-
-def _entry(ctx: RpcContext, wanted: bytes) -> MempoolEntry:
-    entry = ctx.node.pool.get(Txid(wanted))
-    if entry is None:
-        raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, NOT_IN_MEMPOOL)
-    return entry
 
 
 @methods.method(
@@ -85,71 +44,6 @@ async def getmempoolinfo(ctx: RpcContext) -> dict[str, Any]:
         "permitbaremultisig": options.permit_bare_multisig,
         "maxdatacarriersize": options.max_datacarrier_bytes or 0,
     }
-
-
-@methods.method(
-    "getrawmempool",
-    "Returns all transaction ids in memory pool as a json array of string transaction ids.",
-    params=[
-        boolean("verbose", "True for a json object, false for array of transaction ids", default=False),
-        boolean(
-            "mempool_sequence",
-            "If verbose=false, returns a json object with transaction list and mempool sequence number attached.",
-            default=False,
-        ),
-    ],
-    returns="[...] or {...}",
-    examples=["true"],
-)
-async def getrawmempool(ctx: RpcContext, verbose: bool, mempool_sequence: bool) -> Any:
-    pool = ctx.node.pool
-    if verbose:
-        if mempool_sequence:
-            raise RpcError(RpcCode.INVALID_PARAMETER, "Verbose results cannot contain mempool sequence values.")
-        return await ctx.read(lambda: _listing(ctx, list(pool.entries()), True))
-    sequence = pool.sequence + 1  # the number of the event to come: what a subscriber needs from there on
-    ids = [display(one) for one in pool.txids()]
-    return {"txids": ids, "mempool_sequence": sequence} if mempool_sequence else ids
-
-
-@methods.method(
-    "getmempoolentry",
-    "Returns mempool data for given transaction",
-    params=[txid("txid", "The transaction id (must be in mempool)", required=True)],
-    returns="{...}",
-    examples=['"mytxid"'],
-)
-async def getmempoolentry(ctx: RpcContext, txid: bytes) -> dict[str, Any]:
-    return entry_json(ctx, _entry(ctx, txid))
-
-
-_VERBOSE = boolean("verbose", "True for a json object, false for array of transaction ids", default=False)
-
-
-@methods.method(
-    "getmempoolancestors",
-    "If txid is in the mempool, returns all in-mempool ancestors.",
-    params=[txid("txid", "The transaction id (must be in mempool)", required=True), _VERBOSE],
-    returns="[...] or {...}",
-    examples=['"mytxid"'],
-)
-async def getmempoolancestors(ctx: RpcContext, txid: bytes, verbose: bool) -> Any:
-    found = [ctx.node.pool.get(one) for one in _entry(ctx, txid).ancestors]
-    return _listing(ctx, [entry for entry in found if entry is not None], verbose)
-
-
-@methods.method(
-    "getmempooldescendants",
-    "If txid is in the mempool, returns all in-mempool descendants.",
-    params=[txid("txid", "The transaction id (must be in mempool)", required=True), _VERBOSE],
-    returns="[...] or {...}",
-    examples=['"mytxid"'],
-)
-async def getmempooldescendants(ctx: RpcContext, txid: bytes, verbose: bool) -> Any:
-    pool = ctx.node.pool
-    _entry(ctx, txid)
-    found = [pool.get(one) for one in pool.descendants(Txid(txid))]
-    return _listing(ctx, [entry for entry in found if entry is not None], verbose)
 
 
 @methods.method(

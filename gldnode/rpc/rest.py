@@ -15,7 +15,7 @@ from gldnode.primitives.codec import compact_size
 from gldnode.primitives.coin import Coin
 from gldnode.primitives.hashes import from_display_hex
 from gldnode.primitives.tx import OutPoint, TxOut, outpoint, serialize_tx_out
-from gldnode.rpc import blocks, chain, mempool
+from gldnode.rpc import blocks, chain, mempool, mempool_entries
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.json import amount, encode
@@ -223,7 +223,7 @@ async def _mempool(ctx: RpcContext, request: web.Request, name: str, form: str) 
         flags.append(text == "true")
     if all(flags):
         raise RestError(400, 'Verbose results cannot contain mempool sequence values. (hint: set "verbose=false")')
-    return _respond(form, None, await mempool.getrawmempool(ctx, *flags))
+    return _respond(form, None, await mempool_entries.getrawmempool(ctx, *flags))
 
 
 async def _filter(ctx: RpcContext, request: web.Request, name: str, form: str) -> web.Response:
