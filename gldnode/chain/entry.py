@@ -4,10 +4,11 @@ An entry keeps the 80 header bytes and decodes what is rarely asked for, so that
 """
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Final
 
 from gldnode.primitives.block import BlockHeader, parse_header
-from gldnode.primitives.hashes import BlockHash
+from gldnode.primitives.hashes import BlockHash, sha256d
 
 __all__ = [
     "FAILED_CHILD",
@@ -23,6 +24,7 @@ __all__ = [
     "VALID_TREE",
     "BlockEntry",
     "last_common_ancestor",
+    "skip_height",
 ]
 
 # Core's BlockStatus: how far a block has been checked, what of it is stored, and whether it failed.
@@ -38,6 +40,8 @@ FAILED_MASK: Final = FAILED_VALID | FAILED_CHILD
 OPT_WITNESS: Final = 128
 
 MEDIAN_TIME_SPAN: Final = 11
+
+_TIME_AND_BITS: Final = Struct("<II")
 
 
 class BlockEntry:
@@ -64,11 +68,35 @@ class BlockEntry:
 
     def __init__(self, header: BlockHeader, prev: "BlockEntry | None", work: int) -> None:
         """`work` is the header's own proof of work, added to its ancestors'."""
-        self.hash: BlockHash = header.hash
-        self.header_bytes = header.serialize()
-        self.time = header.time
-        self.bits = header.bits
+        skip = None if prev is None else prev.ancestor(skip_height(prev.height + 1))
+        self._place(header.hash, header.serialize(), header.time, header.bits, prev, work, skip)
+
+    @classmethod
+    def restore(
+        cls, header_bytes: bytes, prev: "BlockEntry | None", work: int, skip: "BlockEntry | None"
+    ) -> "BlockEntry":
+        """The entry of a stored header; `skip` is its ancestor at `skip_height`, None for genesis."""
+        entry = cls.__new__(cls)
+        time, bits = _TIME_AND_BITS.unpack_from(header_bytes, 68)
+        entry._place(BlockHash(sha256d(header_bytes)), header_bytes, time, bits, prev, work, skip)
+        return entry
+
+    def _place(
+        self,
+        block_hash: BlockHash,
+        header_bytes: bytes,
+        time: int,
+        bits: int,
+        prev: "BlockEntry | None",
+        work: int,
+        skip: "BlockEntry | None",
+    ) -> None:
+        self.hash = block_hash
+        self.header_bytes = header_bytes
+        self.time = time
+        self.bits = bits
         self.prev = prev
+        self.skip = skip
         self.status = VALID_TREE
         self.n_tx = 0
         """Transactions in the block, 0 while its body is unknown."""
@@ -83,11 +111,9 @@ class BlockEntry:
         if prev is None:
             self.height = 0
             self.chain_work = work
-            self.skip: BlockEntry | None = None
         else:
             self.height = prev.height + 1
             self.chain_work = prev.chain_work + work
-            self.skip = prev.ancestor(_skip_height(self.height))
 
     @property
     def header(self) -> BlockHeader:
@@ -150,8 +176,8 @@ class BlockEntry:
         walk = self
         at = self.height
         while at > height:
-            skip_to = _skip_height(at)
-            skip_to_prev = _skip_height(at - 1)
+            skip_to = skip_height(at)
+            skip_to_prev = skip_height(at - 1)
             if walk.skip is not None and (
                 skip_to == height
                 or (skip_to > height and not (skip_to_prev < skip_to - 2 and skip_to_prev >= height))
@@ -199,7 +225,7 @@ def _clear_lowest_bit(n: int) -> int:
     return n & (n - 1)
 
 
-def _skip_height(height: int) -> int:
+def skip_height(height: int) -> int:
     """The height that an entry's skip pointer goes to (Core: GetSkipHeight)."""
     if height < 2:
         return 0

@@ -1,15 +1,18 @@
 """The header tree: every known header, which bodies are stored, which failed, and which tips could be best."""
 
+import functools
+import gc
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from gldnode.chain import entry as flags
-from gldnode.chain.entry import BlockEntry
+from gldnode.chain.entry import BlockEntry, skip_height
 from gldnode.chain.layout import ENTRY_PREFIX, ENTRY_RECORD, PRUNED_KEY, TIP_KEY
 from gldnode.chain.progress import Progress, no_progress
 from gldnode.consensus.pow import block_work
 from gldnode.errors import NodeError
 from gldnode.params import ChainParams
-from gldnode.primitives.block import BlockHeader, parse_header
+from gldnode.primitives.block import BlockHeader
 from gldnode.primitives.hashes import BlockHash
 from storage.kv import KV, WriteBatch
 
@@ -35,7 +38,8 @@ class BlockIndex:
         self._precious = 0
         self.recorded_tip: BlockHash | None = None
         """The active tip of the last commit."""
-        self._load(progress)
+        with _collector_at_rest():
+            self._load(progress)
         if params.genesis.hash not in self.entries:
             if self.entries:
                 raise IndexDamaged("Incorrect or no genesis block found. Wrong datadir for network?")
@@ -56,20 +60,27 @@ class BlockIndex:
             record = ENTRY_RECORD.unpack(value)
             records.append((record[1], key[cut:], record))
         records.sort(key=lambda item: item[0])
+        entries = self.entries
+        line = _Line()
+        work_of = functools.cache(block_work)
         for number, (height, block_hash, record) in enumerate(records):
             if number % 10_000 == 0:
                 progress("Loading block index", number, len(records))
             header_bytes, _, status, n_tx, file, data_pos, undo_pos, sequence = record
-            header = parse_header(header_bytes)
-            prev = self.entries.get(header.prev_hash)
-            if header.hash != block_hash or (prev is None) != (height == 0):
-                raise IndexDamaged("a block index record does not fit its key or has no parent")
-            entry = BlockEntry(header, prev, block_work(header.bits))
+            prev = entries.get(header_bytes[4:36])
+            if (prev is None) != (height == 0):
+                raise IndexDamaged("a block index record has no parent")
+            bits = int.from_bytes(header_bytes[72:76], "little")
+            skip = None if prev is None else line.ancestor(prev, skip_height(height))
+            entry = BlockEntry.restore(header_bytes, prev, work_of(bits), skip)
+            if entry.hash != block_hash or entry.height != height:
+                raise IndexDamaged("a block index record does not fit its key or its parent")
+            line.extend(entry)
             entry.status, entry.n_tx, entry.file = status, n_tx, file
             entry.data_pos, entry.undo_pos, entry.sequence = data_pos, undo_pos, sequence
             self._sequence = max(self._sequence, sequence)
             self._precious = min(self._precious, sequence)
-            self.entries[entry.hash] = entry
+            entries[entry.hash] = entry
             if n_tx:
                 self._link(entry)
         tip = self._kv.get(TIP_KEY)
@@ -194,6 +205,46 @@ class BlockIndex:
 
     def close(self) -> None:
         self._kv.close()
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """No garbage collection meanwhile: what is loaded stays, and looking through it again and again takes time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class _Line:
+    """The chain of the entry that was loaded last, by height: finds ancestors without walking."""
+
+    def __init__(self) -> None:
+        self._entries: list[BlockEntry] = []
+
+    def ancestor(self, entry: BlockEntry, height: int) -> BlockEntry:
+        line = self._entries
+        if entry.height < len(line) and line[entry.height] is entry:
+            return line[height]
+        return entry.ancestor(height)
+
+    def extend(self, entry: BlockEntry) -> None:
+        line = self._entries
+        if len(line) == entry.height and (not line or line[-1] is entry.prev):
+            line.append(entry)
+            return
+        del line[entry.height :]
+        missing = [entry]
+        below = entry.prev
+        while below is not None and (below.height >= len(line) or line[below.height] is not below):
+            missing.append(below)
+            below = below.prev
+        if below is not None:
+            del line[below.height + 1 :]
+        line.extend(reversed(missing))
 
 
 def wipe(kv: KV, prefixes: Iterable[bytes], progress: Callable[[int], None] | None = None) -> None:
