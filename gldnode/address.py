@@ -9,7 +9,7 @@ from typing import Final
 from gldnode.errors import DecodeError
 from gldnode.params import ChainParams
 from gldnode.primitives.base58 import decode_base58, decode_base58check, encode_base58check
-from gldnode.primitives.bech32 import Bech32Error, Encoding, convert_bits, decode_bech32, encode_bech32
+from gldnode.primitives.bech32 import Bech32Error, Encoding, convert_bits, decode_bech32, encode_program
 from gldnode.script.script import witness_program
 from gldnode.script.templates import p2pkh_script, witness_script
 
@@ -44,7 +44,7 @@ def script_to_address(script: bytes, params: ChainParams) -> str | None:
         return None
     version, program = found
     encoding = Encoding.BECH32M if version else Encoding.BECH32
-    return encode_bech32(params.bech32_hrp, [version, *convert_bits(program, 8, 5, pad=True)], encoding)
+    return encode_program(params.bech32_hrp, version, program, encoding)
 
 
 def address_to_script(text: str, params: ChainParams) -> bytes:

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from embit import bip39
@@ -13,8 +13,8 @@ from gldnode.crypto.secp256k1 import (
     InvalidKey,
     is_valid_pubkey,
     is_valid_seckey,
+    point_adder,
     pubkey_of,
-    pubkey_tweak_add,
     seckey_tweak_add,
 )
 from gldnode.errors import DecodeError
@@ -39,7 +39,7 @@ _INDEX = re.compile(r"([0-9]{1,10})(['h]?)")
 class ExtendedKey:
     """A key of a BIP 32 tree, private or public, without a network: the text form takes its version bytes."""
 
-    __slots__ = ("_chain_code", "_depth", "_fingerprint", "_number", "_parent", "_pubkey", "_secret")
+    __slots__ = ("_adder", "_chain_code", "_depth", "_fingerprint", "_number", "_parent", "_pubkey", "_secret")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class ExtendedKey:
         self._parent = parent
         self._number = number
         self._fingerprint = b""
+        self._adder: Callable[[bytes], bytes] | None = None
 
     @classmethod
     def from_seed(cls, seed: bytes) -> "ExtendedKey":
@@ -123,7 +124,9 @@ class ExtendedKey:
         digest = hmac.digest(self._chain_code, head + index.to_bytes(4, "big"), "sha512")
         try:
             if self._secret is None:
-                secret, pubkey = None, pubkey_tweak_add(self._pubkey, digest[:32])
+                if self._adder is None:
+                    self._adder = point_adder(self._pubkey)
+                secret, pubkey = None, self._adder(digest[:32])
             else:
                 secret = seckey_tweak_add(self._secret, digest[:32])
                 pubkey = pubkey_of(secret)

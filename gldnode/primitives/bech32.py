@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import xor
 
 from gldnode.errors import DecodeError
 
-__all__ = ["Bech32Error", "Encoding", "convert_bits", "decode_bech32", "encode_bech32"]
+__all__ = ["Bech32Error", "Encoding", "convert_bits", "decode_bech32", "encode_bech32", "encode_program"]
 
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _VALUES = {char: value for value, char in enumerate(_CHARSET)}
@@ -16,6 +16,11 @@ _STEPS = tuple(
     reduce(xor, (generator for bit, generator in enumerate(_GENERATOR) if top >> bit & 1), 0) for top in range(32)
 )
 """What each value of the top five bits adds."""
+_PAIRS = tuple(high + low for high in _CHARSET for low in _CHARSET)
+_PAIR_STEPS = tuple(
+    (_STEPS[pair >> 5] & 0x1FFFFFF) << 5 ^ _STEPS[_STEPS[pair >> 5] >> 25 ^ pair & 31] for pair in range(1024)
+)
+"""What each value of the top ten bits adds, two steps later."""
 _CHECKSUM_SIZE = 6
 _MAX_LENGTH = 90
 
@@ -52,6 +57,33 @@ def encode_bech32(hrp: str, data: Sequence[int], encoding: Encoding) -> str:
     check = _polymod([*values, *bytes(_CHECKSUM_SIZE)]) ^ encoding.value
     checksum = [check >> 5 * (_CHECKSUM_SIZE - 1 - i) & 31 for i in range(_CHECKSUM_SIZE)]
     return hrp + "1" + "".join([_CHARSET[value] for value in (*data, *checksum)])
+
+
+@lru_cache(maxsize=16)
+def _start(hrp: str) -> int:
+    return _polymod(_expand(hrp))
+
+
+def encode_program(hrp: str, version: int, program: bytes, encoding: Encoding) -> str:
+    """`encode_bech32` of a witness program: two characters at a time, for those who make thousands a second."""
+    size = len(program) * 8
+    pad = -size % 10
+    number = int.from_bytes(program, "big") << pad
+    pairs = [number >> shift & 1023 for shift in range(size + pad - 10, -1, -10)]
+    text = "".join([_PAIRS[pair] for pair in pairs])
+    check = _polymod((version,), _start(hrp))
+    if pad >= 5:  # the last pair is one character
+        text = text[:-1]
+        last = pairs.pop() >> 5
+    for pair in pairs:
+        check = (check & 0xFFFFF) << 10 ^ pair ^ _PAIR_STEPS[check >> 20]
+    if pad >= 5:
+        check = _polymod((last,), check)
+    for _ in range(_CHECKSUM_SIZE // 2):
+        check = (check & 0xFFFFF) << 10 ^ _PAIR_STEPS[check >> 20]
+    check ^= encoding.value
+    checksum = _PAIRS[check >> 20] + _PAIRS[check >> 10 & 1023] + _PAIRS[check & 1023]
+    return f"{hrp}1{_CHARSET[version]}{text}{checksum}"
 
 
 def decode_bech32(text: str) -> tuple[str, list[int], Encoding]:

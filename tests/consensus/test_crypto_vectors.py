@@ -176,6 +176,8 @@ def test_no_bytes_break_verification(signature: bytes, digest: bytes, pubkey: by
         lambda: secp256k1.sign_recoverable(bytes(32), bytes(32)),
         lambda: secp256k1.tweak_pubkey(b"\xff" * 32),
         lambda: secp256k1.tweak_pubkey(b""),
+        lambda: secp256k1.point_adder(secp256k1.pubkey_of(b"\x01" * 32))(b"\xff" * 32),
+        lambda: secp256k1.point_adder(b"\x02" + b"\xff" * 32),
         lambda: secp256k1.pubkey_tweak_add(b"\x02" + b"\xff" * 32, bytes(32)),
         lambda: secp256k1.pubkey_tweak_add(secp256k1.pubkey_of(b"\x01" * 32), b"\xff" * 32),
         lambda: secp256k1.seckey_tweak_add(b"\x01" * 32, b"\xff" * 32),
@@ -241,3 +243,14 @@ def test_a_negative_number_is_the_unsigned_one() -> None:
         assert secp256k1.verify_ecdsa(negative, digest, secp256k1.pubkey_of(key))
         return
     raise AssertionError("no R with its highest bit set")
+
+
+def test_adding_to_a_point_again_and_again_is_the_tweak() -> None:
+    point = secp256k1.pubkey_of(b"\x01" * 32)
+    add = secp256k1.point_adder(point)
+    for number in range(50):
+        tweak = sha256(b"%d" % number).digest()
+        assert add(tweak) == secp256k1.pubkey_tweak_add(point, tweak)
+    assert add(bytes(32)) == point
+    with pytest.raises(InvalidKey):  # infinity
+        add((CURVE_ORDER - int.from_bytes(b"\x01" * 32)).to_bytes(32))

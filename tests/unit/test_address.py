@@ -1,6 +1,7 @@
 """Addresses and WIF keys against Core's key_io, BIP 173, BIP 350 and base58 vectors."""
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import pytest
@@ -9,7 +10,14 @@ from gldnode.address import AddressError, address_to_script, encode_wif, is_addr
 from gldnode.errors import DecodeError
 from gldnode.params import BTC_REGTEST, MAIN, NETWORKS, REGTEST, ChainParams
 from gldnode.primitives.base58 import decode_base58, encode_base58
-from gldnode.primitives.bech32 import Bech32Error, Encoding, decode_bech32
+from gldnode.primitives.bech32 import (
+    Bech32Error,
+    Encoding,
+    convert_bits,
+    decode_bech32,
+    encode_bech32,
+    encode_program,
+)
 from tests.support.vectors import load_json
 
 BITCOIN = {
@@ -179,3 +187,11 @@ def test_main_network_p2pkh_addresses_start_with_g() -> None:
 def test_odd_text_is_a_decode_error(text: str) -> None:
     with pytest.raises(AddressError):
         address_to_script(text, REGTEST)
+
+
+@pytest.mark.parametrize("size", range(2, 41))
+def test_a_program_is_encoded_as_its_five_bit_values_are(size: int) -> None:
+    for version, encoding in ((0, Encoding.BECH32), (1, Encoding.BECH32M), (16, Encoding.BECH32M)):
+        program = hashlib.shake_128(b"program").digest(size)
+        values = [version, *convert_bits(program, 8, 5, pad=True)]
+        assert encode_program("gldrt", version, program, encoding) == encode_bech32("gldrt", values, encoding)
