@@ -13,6 +13,8 @@ from gldnode.rpc import (
     mempool_entries,
     mining,
     network,
+    peer_addresses,
+    peers,
     proofs,
     psbt,
     scan,
@@ -43,6 +45,8 @@ _NODE: tuple[MethodGroup, ...] = (
     mempool_entries.methods,
     mining.methods,
     network.methods,
+    peer_addresses.methods,
+    peers.methods,
     proofs.methods,
     psbt.methods,
     scan.methods,
@@ -50,7 +54,12 @@ _NODE: tuple[MethodGroup, ...] = (
     stats.methods,
     transactions.methods,
 )
-_REGTEST: tuple[MethodGroup, ...] = (control.test_methods, generating.methods, network.test_methods)
+_REGTEST: tuple[MethodGroup, ...] = (
+    control.test_methods,
+    generating.methods,
+    peer_addresses.test_methods,
+    peers.test_methods,
+)
 _WALLET: tuple[MethodGroup, ...] = (
     wallet_addresses.methods,
     wallet_admin.methods,
