@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from gldnode.errors import DecodeError
-from gldnode.mempool.horizon import BUCKETS, Horizon
+from gldnode.mempool.horizon import BUCKETS, Horizon, Look
 from gldnode.primitives.hashes import Txid
 
 __all__ = ["FeeEstimate", "FeeEstimator", "Horizon"]
@@ -159,12 +159,17 @@ class FeeEstimator:
             best = max(best, self._conservative(2 * target) or 0.0)
         return FeeEstimate(round(best) if best > 0 else None, target)
 
-    def raw_fee(self, target: int, threshold: float, horizon: Horizon) -> float | None:
-        """One memory's answer at a threshold of one's own (`estimaterawfee`)."""
-        if target <= 0 or target > horizon.max_confirms or threshold > 1:
-            return None
-        sufficient = SUFFICIENT_TXS_SHORT if horizon is self.short else SUFFICIENT_TXS
-        return horizon.median_feerate(target, sufficient, threshold, self._best_height)
+    def raw_looks(self, target: int, threshold: float) -> dict[str, tuple[Horizon, Look]]:
+        """What each memory that reaches so far says at a threshold of one's own (`estimaterawfee`)."""
+        named = {"short": self.short, "medium": self.medium, "long": self.long}
+        return {
+            name: (one, one.look(target, self._sufficient(one), threshold, self._best_height))
+            for name, one in named.items()
+            if target <= one.max_confirms
+        }
+
+    def _sufficient(self, horizon: Horizon) -> float:
+        return SUFFICIENT_TXS_SHORT if horizon is self.short else SUFFICIENT_TXS
 
     def _combined(self, target: int, threshold: float, *, check_shorter: bool) -> float | None:
         """The shortest memory that reaches `target`; a shorter one that finds less is believed."""

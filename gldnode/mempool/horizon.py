@@ -7,7 +7,7 @@ then a new block ages everything by multiplying one number instead of every coun
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["BUCKETS", "Horizon"]
+__all__ = ["BUCKETS", "FeerateRange", "Horizon", "Look"]
 
 MIN_BUCKET_FEERATE: Final = 100.0
 MAX_BUCKET_FEERATE: Final = 1e7
@@ -27,6 +27,33 @@ def _make_buckets() -> tuple[float, ...]:
 
 BUCKETS: Final = _make_buckets()
 """Upper bounds of the feerate buckets, grains per 1,000 virtual bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeerateRange:
+    """Neighbouring buckets that were looked at together, and how their transactions fared (EstimatorBucket)."""
+
+    start: float
+    """Grains per 1,000 virtual bytes, like `end`."""
+    end: float
+    within_target: float
+    confirmed: float
+    """At any time."""
+    waiting: float
+    """Still unconfirmed after the target."""
+    left: float
+    """Gone unconfirmed after the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one memory says to one question (EstimationResult)."""
+
+    feerate: float | None
+    passed: FeerateRange | None = None
+    """The cheapest range that confirmed often enough."""
+    failed: FeerateRange | None = None
+    """The dearest range below that did not; None where all did."""
 
 
 @dataclass(slots=True)
@@ -109,7 +136,11 @@ class Horizon:
         self.fee_sum[bucket] += feerate * unit
 
     def median_feerate(self, target: int, sufficient: float, success: float, best_height: int) -> float | None:
-        """The median feerate of the cheapest range of buckets that confirms within `target` often enough.
+        """The median feerate of the cheapest range of buckets that confirms within `target` often enough."""
+        return self.look(target, sufficient, success, best_height).feerate
+
+    def look(self, target: int, sufficient: float, success: float, best_height: int) -> Look:
+        """`median_feerate` with its reasons.
 
         From the dearest bucket downwards, buckets are gathered until they hold `sufficient` transactions a block;
         a range that fails is gathered on with what follows (EstimateMedianVal).
@@ -120,7 +151,15 @@ class Horizon:
         waiting_at = self._waiting_since(target, best_height)
         confirmed = total = partial = waiting = failed = 0.0
         near = best_near = best_far = len(BUCKETS) - 1
-        found = False
+        passing: FeerateRange | None = None
+        failing: FeerateRange | None = None
+
+        def gathered(low: int, high: int) -> FeerateRange:
+            start = BUCKETS[low - 1] if low else 0.0
+            return FeerateRange(
+                start, BUCKETS[high], confirmed * unit, total * unit, waiting * unit, failed * unit
+            )
+
         for bucket in range(len(BUCKETS) - 1, -1, -1):
             confirmed += self.confirmed[period][bucket]
             total += self.tx_count[bucket]
@@ -131,12 +170,18 @@ class Horizon:
                 continue
             partial = 0.0
             if confirmed / (total + failed + waiting) < success:
+                failing = failing or gathered(bucket, near)
                 continue
-            found = True
+            failing = None
+            passing = gathered(bucket, near)
             best_near, best_far = near, bucket
             confirmed = total = waiting = failed = 0.0
             near = bucket - 1
-        return self._median_of(best_far, best_near) if found else None
+        if failing is None and near >= 0:
+            failing = gathered(0, near)  # too few to tell
+        if passing is None:
+            return Look(None, failed=failing)
+        return Look(self._median_of(best_far, best_near), passing, failing)
 
     def _waiting_since(self, target: int, best_height: int) -> list[int]:
         """How many of each bucket are unconfirmed for at least `target` blocks."""

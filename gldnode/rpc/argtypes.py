@@ -48,6 +48,7 @@ dumpheaders filename
 echo arg0~ arg1~ arg2~ arg3~ arg4~ arg5~ arg6~ arg7~ arg8~ arg9~
 echojson arg0~ arg1~ arg2~ arg3~ arg4~ arg5~ arg6~ arg7~ arg8~ arg9~
 encryptwallet passphrase
+estimaterawfee conf_target* threshold*
 estimatesmartfee conf_target* estimate_mode
 finalizepsbt psbt extract*
 fundrawtransaction hexstring options{add_inputs* include_unsafe* minconf* maxconf* changeAddress \
@@ -95,6 +96,7 @@ getnetworkhashps nblocks* height*
 getnetworkinfo
 getnewaddress label address_type
 getnodeaddresses count* network
+getorphantxs verbosity~
 getpaymentsinfo
 getpeerinfo
 getprioritisedtransactions

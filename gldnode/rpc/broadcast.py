@@ -1,4 +1,4 @@
-"""Offering transactions: sendrawtransaction, testmempoolaccept, submitpackage; and what to pay."""
+"""Offering transactions: sendrawtransaction, testmempoolaccept, submitpackage."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -10,7 +10,7 @@ from gldnode.primitives.tx import Tx
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.json import amount, json_type
-from gldnode.rpc.params import arr, coin_amount, hex_data, num, text
+from gldnode.rpc.params import arr, coin_amount, hex_data, text
 from gldnode.rpc.rawtx import decode_tx
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import display
@@ -231,38 +231,4 @@ def _package_tx_json(result: TxResult | None, tx: Tx) -> dict[str, Any]:
     elif result.in_mempool is not None:
         out["vsize"] = result.in_mempool.vsize
         out["fees"] = {"base": amount(result.in_mempool.fee)}
-    return out
-
-
-@methods.method(
-    "estimatesmartfee",
-    "Estimates the approximate fee per kilobyte needed for a transaction to begin confirmation within conf_target "
-    "blocks if possible and return the number of blocks for which the estimate is valid. Uses virtual "
-    "transaction size "
-    "as defined in BIP 141 (witness data is discounted).",
-    params=[
-        num("conf_target", "Confirmation target in blocks (1 - 1008)", required=True),
-        text(
-            "estimate_mode", 'The fee estimate mode: "unset", "economical" or "conservative"', default="economical"
-        ),
-    ],
-    returns='{"feerate":n,"errors":["str",...],"blocks":n}',
-    examples=["6"],
-)
-async def estimatesmartfee(ctx: RpcContext, conf_target: int, estimate_mode: str) -> dict[str, Any]:
-    if conf_target < 1:
-        raise RpcError(RpcCode.INVALID_PARAMETER, "Invalid conf_target, must be between 1 and 1008")
-    mode = estimate_mode.lower()
-    if mode not in ("unset", "economical", "conservative"):
-        raise RpcError(
-            RpcCode.INVALID_PARAMETER,
-            'Invalid estimate_mode parameter, must be one of: "unset", "economical", "conservative"',
-        )
-    estimate = ctx.node.pool.smart_fee(min(conf_target, 1008), conservative=mode == "conservative")
-    out: dict[str, Any] = {}
-    if estimate.feerate_per_kvb is not None:
-        out["feerate"] = amount(estimate.feerate_per_kvb)
-    else:
-        out["errors"] = ["Insufficient data or no feerate found"]
-    out["blocks"] = estimate.blocks
     return out

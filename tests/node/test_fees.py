@@ -184,3 +184,25 @@ def test_estimates_do_not_fall_below_what_the_pool_asks_for() -> None:
     assert lab.pool.estimate_feerate_per_kvb(6) == round(20 * 1_000 / 96)
     assert lab.pool.smart_fee(99_999).blocks <= 1_008
     assert lab.pool.smart_fee(-5).blocks == 2
+
+
+def test_each_memory_tells_which_feerates_confirmed_in_time_and_which_did_not(market: Market) -> None:
+    looks = market.estimator.raw_looks(4, 0.85)
+    assert list(looks) == ["short", "medium", "long"]
+    assert list(market.estimator.raw_looks(13, 0.85)) == ["medium", "long"]
+    _, look = looks["short"]
+    assert look.passed is not None
+    assert look.failed is not None
+    assert look.feerate is not None
+    assert look.passed.start <= look.feerate <= look.passed.end
+    assert look.passed.within_target / look.passed.confirmed >= 0.85
+    assert look.failed.end <= look.passed.start
+    failed = look.failed.confirmed + look.failed.waiting + look.failed.left
+    assert look.failed.within_target / failed < 0.85
+
+
+def test_without_history_every_memory_fails_as_a_whole() -> None:
+    for _, look in FeeEstimator().raw_looks(2, 0.95).values():
+        assert (look.feerate, look.passed) == (None, None)
+        assert look.failed is not None
+        assert (look.failed.start, look.failed.end, look.failed.confirmed) == (0, BUCKETS[-1], 0)
