@@ -9,7 +9,16 @@ from typing import Final
 
 import msgspec
 
-from payments.invoice import Additional, Invoice, Payment, Presence, Status, payment_status, status
+from payments.invoice import (
+    Additional,
+    Invoice,
+    Payment,
+    Presence,
+    Status,
+    is_untouched,
+    payment_status,
+    status,
+)
 
 __all__ = ["EXTENSION_TYPES", "Event", "EventDraft", "EventType", "PaymentFacts", "events_between"]
 
@@ -105,7 +114,8 @@ def events_between(before: Invoice | None, after: Invoice) -> list[EventDraft]:
     settles at once tells Processing and then Settled.
     """
     if before is None:
-        return [EventDraft(EventType.CREATED), *_status_events(None, after)]
+        created = EventDraft(EventType.CREATED)
+        return [created] if is_untouched(after) else [created, *_status_events(None, after)]
     return [*_payment_events(before, after), *_status_events(before, after)]
 
 

@@ -54,6 +54,7 @@ __all__ = [
     "due_transitions",
     "effective_price",
     "is_enough",
+    "is_untouched",
     "mark",
     "net",
     "next_deadline",
@@ -331,6 +332,19 @@ def _is_paid_in_time(invoice: Invoice) -> bool:
     return covers(invoice, _in_time(invoice))
 
 
+def is_untouched(invoice: Invoice) -> bool:
+    """Whether nothing is on record and nothing has been paid, so that it waits for its expiry alone."""
+    return not (
+        invoice.payment_count
+        or invoice.payments
+        or invoice.price == 0
+        or invoice.expired_at
+        or invoice.settled_at
+        or invoice.invalid_at
+        or invoice.marks
+    )
+
+
 def status(invoice: Invoice) -> State:
     """What the invoice is; the table is in this module's docstring.
 
@@ -407,6 +421,8 @@ def due_transitions(invoice: Invoice, tip: TipFacts, now: int) -> tuple[Transiti
 
     Only at a fresh tip does the clock expire or invalidate; only at a safe one does anything settle.
     """
+    if now < invoice.expires_at and is_untouched(invoice):
+        return ()
     due_now: list[Transition] = []
     if tip.safe and _ripe(invoice, tip, now):
         due_now.append(Transition.PAYMENTS_SETTLED)
@@ -462,6 +478,8 @@ def advance(invoice: Invoice, tip: TipFacts, now: int) -> Invoice:
 
 def next_deadline(invoice: Invoice) -> int:
     """When the clock alone may make a transition due; 0 for never."""
+    if is_untouched(invoice):
+        return invoice.expires_at
     current = status(invoice).status
     moments = [
         ready_at

@@ -18,11 +18,12 @@ from payments.errors import FieldProblem, PaymentError, ValidationError, not_fou
 from payments.events import EventDraft, EventType
 from payments.explain import explain
 from payments.idempotency import Idempotency, Sent, find_answer, keep_answer
-from payments.invoice import Invoice, Payment, State, Status, TipFacts, mark, status
+from payments.invoice import FeeMode, Invoice, Payment, State, Status, TipFacts, mark, status
 from payments.invoicing import InvoiceDraft, clean_memo, insert_invoice, invoice_template, order_id_of
 from payments.layout import Loose, SafeMode
 from payments.ledger import Ledger
 from payments.lists import InvoiceFilter, InvoicePage, list_invoices
+from payments.methods import address_source
 from payments.outgoing import check_url
 from payments.quotas import check_open_invoices
 from payments.rates import Rates
@@ -96,7 +97,9 @@ class InvoiceBook(StoreBook):
             check_url(draft.callback_url, self._host.params, "callbackUrl")
         now = self._host.clock.now()
         engine = self._vault.engine
-        template = invoice_template(store, draft, self._host.params, self._rates, now, engine.payment_fee())
+        fee = engine.payment_fee() if store.settings.network_fee_mode is FeeMode.ALWAYS else 0
+        template = invoice_template(store, draft, self._host.params, self._rates, now, fee)
+        loop = asyncio.get_running_loop()
 
         def insert(txn: Txn) -> Sent:
             if idempotency is not None:
@@ -111,6 +114,10 @@ class InvoiceBook(StoreBook):
             invoice, _ = insert_invoice(txn, current, template, self._host.params, self._host.entropy, tip)
             if idempotency is not None:
                 keep_answer(txn, idempotency, invoice, now)
+            if current.chain is not None and invoice.key_index >= 0:
+                # In the turn after the next one, when the disk has got its work.
+                source = address_source(current.chain.text, self._host.params)
+                loop.call_soon(loop.call_soon, source.prepare)
             return Sent(invoice)
 
         sent = await self._vault.transact(insert)

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +19,7 @@ from payments.events import Event
 from payments.ids import new_invoice_id
 from payments.invoice import DEPTH_OF, Checkout, FeeMode, Invoice, SpeedPolicy, TipFacts, advance
 from payments.layout import Watch
-from payments.methods import chain_method_id, derive, normalise_method_id
+from payments.methods import address_source, chain_method_id, normalise_method_id
 from payments.money import (
     RATE_ONE,
     AmountError,
@@ -35,7 +34,7 @@ from payments.money import (
 from payments.rates import Rates
 from payments.repository import change_invoice
 from payments.stores import ChainMethod, Store, StoreSettings
-from storage.database import ABSENT, Txn
+from storage.database import Txn
 
 __all__ = ["InvoiceDraft", "clean_memo", "insert_invoice", "invoice_template", "order_id_of"]
 
@@ -130,8 +129,7 @@ def invoice_template(
         receipt=draft.receipt,
         checkout=Checkout(
             (chain_method_id(params),),
-            normalise_method_id(draft.default_payment_method or settings.default_payment_method or "", params)
-            or None,
+            _default_method(draft.default_payment_method or settings.default_payment_method, params),
             draft.redirect_url,
             settings.redirect_automatically
             if draft.redirect_automatically is None
@@ -140,6 +138,10 @@ def invoice_template(
         ),
         search_terms=tuple(term[:MAX_TERM] for term in draft.search_terms[:50]),
     )
+
+
+def _default_method(wanted: str | None, params: ChainParams) -> str | None:
+    return (normalise_method_id(wanted, params) or None) if wanted else None
 
 
 def _currency(text: str) -> str:
@@ -282,11 +284,11 @@ def _with_address(txn: Txn, method: ChainMethod, invoice: Invoice, params: Chain
         return replace(invoice, script=method.script, address=method.text, own_address=False)
     row = layout.descriptor_key(method.descriptor_id)
     index = int.from_bytes(txn.get(row) or b"", "big")
+    source = address_source(method.text, params)
     for _ in range(_MINTING_TRIES):
-        script, address = derive(method.text, index, params)
+        script, address = source.take(index)
         watch = layout.watch_key(script)
         if txn.get(watch) is None:
-            txn.require(watch, ABSENT)
             txn.put_record(watch, Watch(invoice.id))
             txn.put(row, (index + 1).to_bytes(4, "big"))
             return replace(invoice, script=script, address=address, key_index=index)
@@ -295,14 +297,15 @@ def _with_address(txn: Txn, method: ChainMethod, invoice: Invoice, params: Chain
 
 
 def _index(txn: Txn, invoice: Invoice) -> None:
-    txn.put(layout.by_time_key(invoice.store_id, invoice.created_at, invoice.id), b"")
+    store_id, invoice_id = invoice.store_id, invoice.id
+    txn.put(layout.by_time_key(store_id, invoice.created_at, invoice_id), b"")
     order_id = order_id_of(invoice.metadata)
     if order_id is not None:
-        txn.put(layout.by_order_key(invoice.store_id, order_id, invoice.created_at, invoice.id), b"")
-    for term in _terms(invoice, order_id):
-        txn.put(layout.by_term_key(invoice.store_id, term.lower()[:MAX_TERM], invoice.id), b"")
-
-
-def _terms(invoice: Invoice, order_id: str | None) -> Sequence[str]:
-    found = (invoice.id, order_id, _email_of(invoice.metadata), invoice.own_address and invoice.address)
-    return [_SPACES.sub(" ", term) for term in (*found, *invoice.search_terms) if term]
+        txn.put(layout.by_order_key(store_id, order_id, invoice.created_at, invoice_id), b"")
+    txn.put(layout.by_term_key(store_id, invoice_id.lower(), invoice_id), b"")
+    if invoice.own_address and invoice.address:
+        txn.put(layout.by_term_key(store_id, invoice.address.lower(), invoice_id), b"")
+    for term in (order_id, _email_of(invoice.metadata), *invoice.search_terms):
+        if term:
+            row = layout.by_term_key(store_id, _SPACES.sub(" ", term).lower()[:MAX_TERM], invoice_id)
+            txn.put(row, b"")

@@ -14,7 +14,7 @@ records are msgpack.
 | `K` key id                                 | the key's SHA-256                                           |
 | `i` invoice                                | JSON Invoice, without its payments                          |
 | `p` invoice, u32 number                    | record Payment                                              |
-| `M` invoice, u32 version                   | metadata JSON that an event of that time shows              |
+| `M` invoice, u32 version                   | metadata JSON of before a change, for events of that time   |
 | `A` script                                 | record Watch: whose address it is                           |
 | `c` outpoint (36)                          | record ClaimRow: the invoice that this output pays, for ever|
 | `l` outpoint (36)                          | record Loose: pays a fixed address, assigned to no invoice  |
@@ -326,12 +326,12 @@ def by_time_key(store_id: str, created_at: int | None = None, invoice_id: str = 
 
 
 def by_order_key(store_id: str, order_id: str, created_at: int | None = None, invoice_id: str = "") -> bytes:
-    start = b"O" + key(store_id, order_id)
+    start = b"O" + text(store_id) + text(order_id)
     return start if created_at is None else start + u64_descending(created_at) + invoice_id.encode()
 
 
 def by_term_key(store_id: str, term: str, invoice_id: str = "") -> bytes:
-    return b"S" + key(store_id, term) + invoice_id.encode()
+    return b"S" + text(store_id) + text(term) + invoice_id.encode()
 
 
 def term_prefix(store_id: str, start: str) -> bytes:

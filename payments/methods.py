@@ -1,11 +1,10 @@
 """How a store is paid on chain: what merchants give (address, extended key, descriptor), and the scripts of it.
 
-Also Greenfield's payment method ids. Pure, apart from a cache of parsed descriptors.
+Also Greenfield's payment method ids. Pure, apart from a cache of parsed descriptors and their next addresses.
 """
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Final
 
 from gldnode.address import address_to_script, script_to_address
@@ -17,13 +16,23 @@ from gldnode.primitives.hashes import sha256
 from payments.errors import FieldProblem, ValidationError
 from payments.stores import ChainMethod
 
-__all__ = ["chain_method_id", "derive", "derived_addresses", "normalise_method_id", "parse_chain_method"]
+__all__ = [
+    "AddressSource",
+    "address_source",
+    "chain_method_id",
+    "derived_addresses",
+    "normalise_method_id",
+    "parse_chain_method",
+]
 
 _ORIGIN: Final = re.compile(r"\[[0-9a-fA-F]{8}[0-9hH'/]*\]")
 _SUFFIX: Final = re.compile(r"(?P<key>[1-9A-HJ-NP-Za-km-z]+)(?:-\[(?P<kind>legacy|p2sh|taproot)\])?")
 _SEPARATOR: Final = re.compile(r"[-_]")
 _WRAP: Final = {None: "wpkh({})", "legacy": "pkh({})", "p2sh": "sh(wpkh({}))", "taproot": "tr({})"}
 MAX_CONFIG: Final = 4096
+MAX_SOURCES: Final = 256
+AHEAD: Final = 16
+"""How many addresses of a descriptor are derived before they are asked for."""
 
 
 def chain_method_id(params: ChainParams) -> str:
@@ -111,23 +120,59 @@ def _invalid(reason: str) -> ValidationError:
     return ValidationError(FieldProblem("config", f"Invalid configuration ({reason})"))
 
 
-@lru_cache(maxsize=256)
-def _parsed(text: str, params: ChainParams) -> Descriptor:
-    return parse_descriptors(text, params)[0]
+class AddressSource:
+    """Derives a descriptor's addresses, a few of them ahead of their use."""
+
+    def __init__(self, text: str, params: ChainParams) -> None:
+        self._descriptor: Descriptor = parse_descriptors(text, params)[0]
+        self._params = params
+        self._next = -1
+        self._ahead: dict[int, tuple[bytes, str]] = {}
+
+    def derive(self, index: int) -> tuple[bytes, str]:
+        """Script and address at `index`."""
+        script = self._descriptor.expand(index).scripts[0]
+        address = script_to_address(script, self._params)
+        assert address is not None, "checked when the descriptor was set"
+        return script, address
+
+    def take(self, index: int) -> tuple[bytes, str]:
+        """The same, for one who is about to hand it out."""
+        self._next = index + 1
+        return self._ahead.pop(index, None) or self.derive(index)
+
+    def prepare(self) -> None:
+        """Derive one of the addresses that follow the last one taken.
+
+        For moments in which nothing else is to do. What is prepared may be lost or never used: only what was
+        handed out is on record.
+        """
+        for index in range(self._next, self._next + AHEAD):
+            if index not in self._ahead:
+                if len(self._ahead) >= 2 * AHEAD:
+                    self._ahead.clear()  # left over from an index that went elsewhere
+                self._ahead[index] = self.derive(index)
+                return
 
 
-@lru_cache(maxsize=8192)
-def derive(text: str, index: int, params: ChainParams) -> tuple[bytes, str]:
-    """Script and address of a canonical descriptor at `index`."""
-    script = _parsed(text, params).expand(index).scripts[0]
-    address = script_to_address(script, params)
-    assert address is not None, "checked when the descriptor was set"
-    return script, address
+_sources: dict[str, AddressSource] = {}
+
+
+def address_source(text: str, params: ChainParams) -> AddressSource:
+    """Of a canonical descriptor; kept for the next call."""
+    name = f"{params.name} {text}"
+    source = _sources.get(name)
+    if source is None:
+        if len(_sources) >= MAX_SOURCES:
+            _sources.clear()
+        source = _sources[name] = AddressSource(text, params)
+    return source
 
 
 def derived_addresses(
     method: ChainMethod, offset: int, count: int, params: ChainParams
 ) -> Iterator[tuple[int, str]]:
     """(index, address) of a descriptor."""
+    source = address_source(method.text, params)
     for index in range(offset, offset + count):
-        yield index, derive(method.text, index, params)[1]
+        yield index, source.derive(index)[1]

@@ -69,15 +69,17 @@ def change_invoice(txn: Txn, before: Invoice | None, after: Invoice, now: int) -
 
 
 def _write_record(txn: Txn, before: Invoice | None, after: Invoice) -> None:
-    if before is None:
-        txn.require(layout.invoice_key(after.id), ABSENT)
-    txn.put_json(layout.invoice_key(after.id), msgspec.structs.replace(after, payments=()))
-    if before is None or after.metadata_version != before.metadata_version:
-        txn.put(layout.metadata_key(after.id, after.metadata_version), after.metadata)
+    record = msgspec.structs.replace(after, payments=()) if after.payments else after
+    txn.put_json(layout.invoice_key(after.id), record)
+    if before is not None and after.metadata_version != before.metadata_version:
+        txn.put(layout.metadata_key(after.id, before.metadata_version), before.metadata)
 
 
 def _write_payments(txn: Txn, before: Invoice | None, after: Invoice) -> None:
-    known = {p.outpoint: p for p in before.payments} if before is not None else {}
+    earlier = before.payments if before is not None else ()
+    if after.payments is earlier:
+        return
+    known = {p.outpoint: p for p in earlier}
     for payment in after.payments:
         old = known.get(payment.outpoint)
         if old is payment or old == payment:
@@ -91,7 +93,7 @@ def _write_payments(txn: Txn, before: Invoice | None, after: Invoice) -> None:
             txn.delete(layout.in_block_key(old.height, payment.outpoint))
         if payment.presence is Presence.BLOCK:
             txn.put(layout.in_block_key(payment.height, payment.outpoint), b"")
-    ripe_before = _ripe_heights(before.payments) if before is not None else set()
+    ripe_before = _ripe_heights(earlier)
     ripe_after = _ripe_heights(after.payments)
     for height in ripe_before - ripe_after:
         txn.delete(layout.ripe_key(height, after.id))
@@ -141,18 +143,15 @@ def append_event(txn: Txn, store_id: str, draft: EventDraft, now: int, invoice: 
         seq,
         draft.type,
         now,
-        payment=draft.payment,
-        flags=draft.flags,
-        payment_request_id=draft.payment_request_id,
-        request_status=draft.request_status,
+        "" if invoice is None else invoice.id,
+        0 if invoice is None else invoice.metadata_version,
+        draft.payment,
+        draft.flags,
+        "" if invoice is None else status(invoice).status.value,
+        draft.payment_request_id,
+        draft.request_status,
     )
     if invoice is not None:
-        event = msgspec.structs.replace(
-            event,
-            invoice_id=invoice.id,
-            metadata_version=invoice.metadata_version,
-            invoice_status=status(invoice).status.value,
-        )
         txn.put(layout.invoice_event_key(invoice.id, seq), b"")
     txn.put_record(layout.event_key(store_id, seq), event)
     note_event(txn, event)
@@ -176,7 +175,12 @@ def invoice_events(reader: DocumentReader, invoice: Invoice) -> list[Event]:
 
 
 def metadata_of(reader: DocumentReader, invoice_id: str, version: int) -> bytes:
-    return reader.get(layout.metadata_key(invoice_id, version)) or b"{}"
+    """The invoice's metadata as of that version."""
+    replaced = reader.get(layout.metadata_key(invoice_id, version))
+    if replaced is not None:
+        return replaced
+    invoice = reader.get_json(layout.invoice_key(invoice_id), Invoice)
+    return invoice.metadata if invoice is not None and invoice.metadata_version == version else b"{}"
 
 
 def is_open(invoice: Invoice) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from payments.invoice import Status
+from payments.repository import metadata_of
 from payments.upkeep import tidy
 from tests.support.till import open_till
 
@@ -15,6 +16,8 @@ async def test_old_events_go_once_every_endpoint_is_done_with_them(tmp_path: Pat
         hook = await service.create_webhook(till.store.id, "http://127.0.0.1:9/dead")
         invoice = await till.make_invoice("1", metadata=b'{"orderId":"first"}', expiration_s=200 * DAY)
         await service.set_metadata(invoice.id, b'{"orderId":"second"}')
+        with database.reader() as reader:
+            assert metadata_of(reader, invoice.id, 0) == b'{"orderId":"first"}'
         await till.pay(invoice)
         await till.mine()
         count = len(till.events(invoice))
@@ -37,6 +40,8 @@ async def test_old_events_go_once_every_endpoint_is_done_with_them(tmp_path: Pat
         assert [event.invoice_id for event in service.events(till.store.id, 0)] == [later.id]
         assert till.status(invoice) is Status.SETTLED
         with database.reader() as reader:
-            assert len(list(reader.iterate(prefix=b"M"))) == 2
+            assert metadata_of(reader, invoice.id, 0) == b"{}"
+            assert metadata_of(reader, invoice.id, 1) == b'{"orderId":"second"}'
+            assert not list(reader.iterate(prefix=b"M"))
         assert service.storage_used()["total"] >= 0
         assert service.open_invoices() == 1
