@@ -290,7 +290,7 @@ class Networking:
 
     def _start_onion_service(self) -> None:
         manager, options = self.manager, self.manager.options
-        listening = options.onion_bind or manager.listening
+        listening = options.onion_bind or manager.inbound.listening
         if options.tor_control is None or options.onion_key_file is None or not listening:
             return
         host, port = listening[0]

@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -12,17 +11,16 @@ from gldnode.clock import Clock
 from gldnode.entropy import Entropy
 from gldnode.p2p.addrman import AddressManager
 from gldnode.p2p.bans import BanList
-from gldnode.p2p.eviction import EvictionCandidate, select_for_eviction
-from gldnode.p2p.localaddress import AddressOrigin, LocalAddresses, interface_addresses
+from gldnode.p2p.inbound import Inbound
+from gldnode.p2p.localaddress import AddressOrigin, LocalAddresses
 from gldnode.p2p.messages import TimedAddress
-from gldnode.p2p.netaddress import NetAddress, Network, parse_host
+from gldnode.p2p.netaddress import NetAddress
 from gldnode.p2p.options import P2POptions
-from gldnode.p2p.outbound import MAX_BLOCK_RELAY, MAX_FULL_RELAY, Outbound
+from gldnode.p2p.outbound import Outbound
 from gldnode.p2p.peer import ConnectionType, LocalNode, Peer, Permission
 from gldnode.p2p.processing import Processing
 from gldnode.p2p.upload import UploadTarget
 from gldnode.params import ChainParams
-from gldnode.primitives.hashes import sha256
 
 __all__ = ["Connection", "P2POptions", "PeerManager", "Validator"]
 
@@ -37,7 +35,6 @@ TIME_WARNING_S: Final = 10 * 60
 TIME_WARNING_PEERS: Final = 5
 NEAR_TIP_BLOCKS: Final = 144
 MAX_WRITE_BUFFER: Final = 5_000_000
-_IP: Final = frozenset((Network.IPV4, Network.IPV6))
 
 
 class Validator(Protocol):
@@ -56,7 +53,7 @@ class Connection:
 
 
 class PeerManager:
-    """Listens, reads and writes; `outbound` dials."""
+    """Reads and writes; `inbound` listens, `outbound` dials."""
 
     def __init__(
         self,
@@ -87,14 +84,12 @@ class PeerManager:
         self.total_received = 0
         self.upload = UploadTarget(options.max_upload_bytes, params.block_interval_s, clock)
         self.local_addresses = LocalAddresses()
-        self.listening: list[tuple[str, int]] = []
         self.connections: dict[int, Connection] = {}
         self.is_stopping = False
         self._next_id = 0
-        self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._group_key = entropy.bytes(16)
         self._loop = asyncio.get_running_loop()
+        self.inbound = Inbound(self)
         self.outbound = Outbound(self)
         processing.discourage = lambda address, reason: bans.discourage(address)
         processing.is_unwanted = lambda address: (
@@ -112,41 +107,10 @@ class PeerManager:
         for address in self.options.external:
             self.local_addresses.add(address, AddressOrigin.MANUAL)
         if self.options.listen:
-            binds = self.options.bind or (("", self.params.p2p_port, Permission.NONE),)
-            for host, port, permissions in binds:
-                await self._listen(host, port, permissions)
-            for host, port in self.options.onion_bind:
-                await self._listen(host, port, Permission.NONE, is_onion=True)
-            self._discover()
+            await self.inbound.listen()
         self.run_task("p2p-tick", self._tick_forever())
         self.run_task("p2p-connect", self.outbound.run())
         self.run_task("p2p-housekeeping", self._housekeeping())
-
-    async def _listen(self, host: str, port: int, permissions: Permission, *, is_onion: bool = False) -> None:
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            self.background(self._accepted(reader, writer, permissions))
-
-        server = await asyncio.start_server(accept, host or None, port, limit=READ_SIZE * 2)
-        self._servers.append(server)
-        for listening in server.sockets:
-            name = listening.getsockname()
-            if not is_onion:
-                self.listening.append((str(name[0]), int(name[1])))
-            self.log(f"Bound to {name[0]}:{name[1]}")
-
-    def _discover(self) -> None:
-        """What others can reach us by: public addresses that we listen on."""
-        if not self.options.discover:
-            return
-        for host, port in self.listening:
-            bound = parse_host(host, port)
-            if bound is not None and not any(bound.raw):
-                found = interface_addresses(port)
-            else:
-                found = [bound] if bound is not None else []
-            for address in found:
-                if self.local_addresses.add(address, AddressOrigin.INTERFACE):
-                    self.log(f"AddLocal({address},{int(AddressOrigin.INTERFACE)})")
 
     def run_task(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run until the manager stops."""
@@ -168,8 +132,7 @@ class PeerManager:
     async def stop(self) -> None:
         """Close everything and keep what was learnt."""
         self.is_stopping = True
-        for server in self._servers:
-            server.close()
+        self.inbound.close()
         self.outbound.save_anchors()
         tasks = list(self._tasks)
         for task in tasks:
@@ -234,79 +197,6 @@ class PeerManager:
             "take some time. You can inspect the `timeoffset` field of the `getpeerinfo` and `getnetworkinfo` RPC "
             "methods to get more info."
         ]
-
-    # -- inbound --
-
-    def permissions_of(self, address: NetAddress, granting: Sequence[tuple[Permission, str]]) -> Permission:
-        granted = Permission.NONE
-        if address.network not in _IP:
-            return granted
-        ip = ipaddress.ip_address(address.raw)
-        for permission, subnet in granting:
-            net = ipaddress.ip_network(subnet, strict=False)
-            if ip.version == net.version and ip in net:
-                granted |= permission
-        return granted
-
-    async def _accepted(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, permissions: Permission
-    ) -> bool:
-        name = writer.get_extra_info("peername")
-        address = parse_host(str(name[0]), int(name[1])) if name else None
-        if address is None:
-            writer.close()
-            return False
-        granted = permissions | self.permissions_of(address, self.options.whitelist)
-        if not self._admits(address, granted):
-            writer.transport.abort()
-            return False
-        await self.serve(reader, writer, ConnectionType.INBOUND, address, granted)
-        return True
-
-    def _admits(self, address: NetAddress, permissions: Permission) -> bool:
-        """Whether an inbound connection may stay; makes room for it where it can."""
-        if not self.network_active or self.is_stopping:
-            return False
-        protected = bool(permissions & Permission.NOBAN)
-        if not protected and self.bans.is_banned(address, self.clock.now()):
-            self.log(f"connection from {address} dropped (banned)")
-            return False
-        inbound, _ = self.connection_count
-        most = max(0, self.options.max_connections - MAX_FULL_RELAY - MAX_BLOCK_RELAY - 1)
-        if not protected and self.bans.is_discouraged(address) and inbound + 1 >= most:
-            self.log(f"connection from {address} dropped (discouraged)")
-            return False
-        if inbound < most:
-            return True
-        victim = select_for_eviction(
-            [
-                self._candidate(connection)
-                for connection in self.connections.values()
-                if connection.peer.is_inbound
-                and not connection.peer.permissions & Permission.NOBAN
-                and connection.peer.disconnect_reason is None
-            ]
-        )
-        if victim is None:
-            self.log(f"failed to find an eviction candidate - connection from {address} dropped (full)")
-            return False
-        self.close(self.connections[victim], "evicted for a new inbound connection")
-        return True
-
-    def _candidate(self, connection: Connection) -> EvictionCandidate:
-        peer = connection.peer
-        state = self.processing.peers.get(peer.id)
-        group = peer.address.group
-        return EvictionCandidate(
-            peer.id,
-            peer.connected_at,
-            peer.min_ping_ms if peer.min_ping_ms is not None else 1 << 40,
-            state.last_block_at if state else 0,
-            state.last_tx_at if state else 0,
-            int.from_bytes(sha256(self._group_key + group)[:8], "little"),
-            group,
-            self.bans.is_discouraged(peer.address),
-        )
 
     # -- one connection --
 

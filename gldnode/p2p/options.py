@@ -1,6 +1,7 @@
 """What the operator may choose about connections (Core's flags), and how an outbound one is opened."""
 
 import asyncio
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Final, Protocol
 from gldnode.p2p.netaddress import NetAddress, Network
 from gldnode.p2p.peer import Permission
 
-__all__ = ["DEFAULT_MAX_CONNECTIONS", "Dialer", "P2POptions", "dial_directly"]
+__all__ = ["DEFAULT_MAX_CONNECTIONS", "Dialer", "P2POptions", "dial_directly", "permissions_of"]
 
 DEFAULT_MAX_CONNECTIONS: Final = 125
 
@@ -64,3 +65,16 @@ class P2POptions:
     """`-torcontrol`, where an onion service is wanted (`-listenonion`)."""
     tor_password: str = ""
     onion_key_file: Path | None = None
+
+
+def permissions_of(address: NetAddress, granting: Sequence[tuple[Permission, str]]) -> Permission:
+    """What `-whitelist` grants to that address."""
+    granted = Permission.NONE
+    if address.network not in {Network.IPV4, Network.IPV6}:
+        return granted
+    ip = ipaddress.ip_address(address.raw)
+    for permission, subnet in granting:
+        net = ipaddress.ip_network(subnet, strict=False)
+        if ip.version == net.version and ip in net:
+            granted |= permission
+    return granted

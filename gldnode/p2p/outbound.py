@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from gldnode.p2p.messages import Services, TimedAddress
 from gldnode.p2p.netaddress import NetAddress, Network, parse_host
-from gldnode.p2p.options import Dialer, dial_directly
+from gldnode.p2p.options import Dialer, dial_directly, permissions_of
 from gldnode.p2p.peer import ConnectionType
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ class Outbound:
             return False
         finally:
             self._dialling.pop(name, None)
-        granted = manager.permissions_of(address, manager.options.whitelist_out)
+        granted = permissions_of(address, manager.options.whitelist_out)
 
         async def serve() -> bool:
             peer = await manager.serve(reader, writer, kind, address, granted, name=name, use_v2=use_v2)

@@ -212,7 +212,7 @@ async def test_a_stale_tip_brings_one_peer_more_and_the_least_useful_leaves(rig:
 async def test_inbound_slots_make_room_for_newcomers(internet: Internet, tmp_path: Path) -> None:
     rig = Rig(internet, tmp_path, listen=True, bind=[("127.0.0.1", 0, Permission.NONE)], max_connections=40)
     await rig.manager.start()
-    host, port = rig.manager.listening[0]
+    host, port = rig.manager.inbound.listening[0]
     writers = []
     for _ in range(60):
         _, writer = await asyncio.open_connection(host, port)
@@ -237,7 +237,7 @@ async def test_a_whitelisted_peer_is_let_in_when_all_slots_are_taken(internet: I
     )
     rig.manager.bans.ban("127.0.0.0/8", 0, 1 << 40)
     await rig.manager.start()
-    host, port = rig.manager.listening[0]
+    host, port = rig.manager.inbound.listening[0]
     _, writer = await asyncio.open_connection(host, port)
     await asyncio.sleep(0.1)
     assert not any("banned" in line for line in rig.log)
