@@ -96,6 +96,14 @@ class AddressManager:
             found[known.address.network] = (new + (not known.tried), tried + known.tried)
         return found
 
+    def places(self) -> tuple[dict[tuple[int, int], KnownAddress], dict[tuple[int, int], KnownAddress]]:
+        """The new and the tried table: what stands at which bucket and position."""
+        new, tried = (
+            {place: self._known[address] for place, address in list(table.items()) if address in self._known}
+            for table in (self._new, self._tried)
+        )
+        return new, tried
+
     # -- buckets --
 
     def _hash(self, *parts: bytes) -> int:

@@ -43,6 +43,7 @@ decodepsbt psbt
 decoderawtransaction hexstring iswitness*
 decodescript hexstring
 deriveaddresses descriptor range*
+descriptorprocesspsbt psbt descriptors* sighashtype bip32derivs* finalize*
 disconnectnode address nodeid*
 dumpheaders filename
 echo arg0~ arg1~ arg2~ arg3~ arg4~ arg5~ arg6~ arg7~ arg8~ arg9~
@@ -79,6 +80,7 @@ getchaintips
 getchaintxstats nblocks* blockhash
 getconnectioncount
 getdeploymentinfo blockhash
+getdescriptoractivity blockhashes* scanobjects* include_mempool*
 getdescriptorinfo descriptor
 getdifficulty
 getindexinfo index_name
@@ -100,6 +102,7 @@ getorphantxs verbosity~
 getpaymentsinfo
 getpeerinfo
 getprioritisedtransactions
+getrawaddrman
 getrawchangeaddress address_type
 getrawmempool verbose* mempool_sequence*
 getrawtransaction txid verbosity|verbose~ blockhash
@@ -160,6 +163,7 @@ send outputs~ conf_target* estimate_mode fee_rate~ options{add_inputs* include_u
 sendall recipients* conf_target* estimate_mode fee_rate~ options{add_to_wallet* inputs* send_max*}
 sendmany dummy amounts* minconf* comment subtractfeefrom* replaceable* conf_target* estimate_mode \
     fee_rate~ verbose*
+sendmsgtopeer peer_id* msg_type msg
 sendrawtransaction hexstring maxfeerate~ maxburnamount~
 sendtoaddress address amount~ comment comment_to subtractfeefromamount* replaceable* conf_target* \
     estimate_mode avoid_reuse* fee_rate~ verbose*
@@ -181,7 +185,7 @@ syncwithvalidationinterfacequeue
 testmempoolaccept rawtxs* maxfeerate~
 unloadwallet wallet_name load_on_startup*
 uptime
-utxoupdatepsbt psbt
+utxoupdatepsbt psbt descriptors*
 validateaddress address
 verifychain checklevel* nblocks*
 verifymessage address signature message

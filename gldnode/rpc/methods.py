@@ -2,6 +2,7 @@
 
 from gldnode.params import ChainParams
 from gldnode.rpc import (
+    activity,
     addresses,
     blocks,
     broadcast,
@@ -19,6 +20,7 @@ from gldnode.rpc import (
     peers,
     proofs,
     psbt,
+    psbt_descriptors,
     scan,
     signing,
     stats,
@@ -37,6 +39,7 @@ from gldnode.rpc.registry import MethodGroup, Registry
 __all__ = ["build_registry", "full_registry"]
 
 _NODE: tuple[MethodGroup, ...] = (
+    activity.methods,
     addresses.methods,
     blocks.methods,
     broadcast.methods,
@@ -53,6 +56,7 @@ _NODE: tuple[MethodGroup, ...] = (
     peers.methods,
     proofs.methods,
     psbt.methods,
+    psbt_descriptors.methods,
     scan.methods,
     signing.methods,
     stats.methods,

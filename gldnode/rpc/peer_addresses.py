@@ -3,6 +3,7 @@
 from typing import Any
 
 from gldnode.errors import DecodeError
+from gldnode.p2p.addrman import KnownAddress
 from gldnode.p2p.messages import Services, TimedAddress
 from gldnode.p2p.netaddress import Network, parse_host
 from gldnode.rpc.context import RpcContext
@@ -63,6 +64,34 @@ async def getaddrmaninfo(ctx: RpcContext) -> dict[str, Any]:
         rows[network.rpc_name][1] += tried
     rows["all_networks"] = [sum(row[0] for row in rows.values()), sum(row[1] for row in rows.values())]
     return {name: {"new": new, "tried": tried, "total": new + tried} for name, (new, tried) in rows.items()}
+
+
+@methods.method(
+    "getrawaddrman",
+    "EXPERIMENTAL warning: this call may be changed in future releases.\n\n"
+    "Returns information on all address manager entries for the new and tried tables.",
+    returns='{"new":{"bucket/position":{"address":"str","port":n,"network":"str","services":n,"time":n,'
+    '"source":"str","source_network":"str"},...},"tried":{...}}',
+    hidden=True,
+)
+async def getrawaddrman(ctx: RpcContext) -> dict[str, Any]:
+    new, tried = manager_of(ctx).addresses.places()
+    return {"new": _table_json(new), "tried": _table_json(tried)}
+
+
+def _table_json(table: dict[tuple[int, int], KnownAddress]) -> dict[str, Any]:
+    return {
+        f"{bucket}/{position}": {
+            "address": known.address.host,
+            "port": known.address.port,
+            "network": known.address.network.rpc_name,
+            "services": known.services,
+            "time": known.time,
+            "source": known.source.host,
+            "source_network": known.source.network.rpc_name,
+        }
+        for (bucket, position), known in sorted(table.items())
+    }
 
 
 @test_methods.method(

@@ -21,6 +21,7 @@ methods = MethodGroup("Network")
 test_methods = MethodGroup("Network")
 """For the regtest networks."""
 
+MAX_MESSAGE_TYPE: Final = 12
 _PERMISSION_NAMES: Final = {
     Permission.BLOOMFILTER: "bloomfilter",
     Permission.NOBAN: "noban",
@@ -281,3 +282,35 @@ async def addconnection(ctx: RpcContext, address: str, connection_type: str, v2t
             RpcCode.CLIENT_NODE_CAPACITY_REACHED, "Error: Already at capacity for specified connection type."
         )
     return {"address": address, "connection_type": connection_type}
+
+
+@test_methods.method(
+    "sendmsgtopeer",
+    "Send a p2p message to a peer specified by id.\nThe message type and body must be provided, the message "
+    "header will be generated.\nThis RPC is for testing only.",
+    params=[
+        num("peer_id", "The peer to send the message to.", required=True),
+        text("msg_type", "The message type (maximum length 12)", required=True),
+        text("msg", "The serialized message body to send, in hex, without a message header", required=True),
+    ],
+    returns="{}    (json object) empty",
+    examples=['0 "addr" "ffffff"'],
+    hidden=True,
+)
+async def sendmsgtopeer(ctx: RpcContext, peer_id: int, msg_type: str, msg: str) -> dict[str, Any]:
+    if len(msg_type) > MAX_MESSAGE_TYPE or not msg_type.isascii():
+        raise RpcError(RpcCode.INVALID_PARAMETER, f"Error: msg_type too long, max length is {MAX_MESSAGE_TYPE}")
+    try:
+        body = bytes.fromhex(msg)
+    except ValueError:
+        raise RpcError(RpcCode.INVALID_PARAMETER, "Error parsing input for msg") from None
+    networking = networking_of(ctx)
+
+    def send() -> None:
+        state = networking.processing.peers.get(peer_id)
+        if state is None:
+            raise RpcError(RpcCode.MISC_ERROR, "Error: Could not send message to peer")
+        state.peer.send(msg_type, body, ctx.node.clock.now())
+
+    await networking.manager.work(send)
+    return {}

@@ -17,7 +17,7 @@ from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import script_json, tx_json
 from gldnode.script.script import script_to_asm
 from gldnode.script.templates import solve
-from gldnode.wallet.psbts import combine, extract, finalize_input, input_utxo, is_finalized, update_input
+from gldnode.wallet.psbts import combine, extract, finalize_input, input_utxo, is_finalized
 from gldnode.wallet.signing import SIGHASH_TYPES
 
 __all__ = ["methods", "read_psbt"]
@@ -369,24 +369,3 @@ async def joinpsbts(ctx: RpcContext, txs: list[Any]) -> str:
     joined.inputs = [dict(pairs) for _, pairs in inputs]
     joined.outputs = [dict(pairs) for _, pairs in outputs]
     return joined.to_base64()
-
-
-@methods.method(
-    "utxoupdatepsbt",
-    "Updates all segwit inputs in a PSBT with data from the coin set and the mempool.",
-    params=[_PSBT],
-    returns='"str"    (string) The base64-encoded partially signed transaction with inputs updated',
-    examples=['"psbt"'],
-)
-async def utxoupdatepsbt(ctx: RpcContext, psbt: str) -> str:
-
-    parsed = read_psbt(psbt)
-    for index, pairs in enumerate(parsed.inputs):
-        if input_utxo(parsed, index) is not None:
-            continue
-        prevout = parsed.prevout(index)
-        coin = ctx.node.pool.coin(prevout)
-        if coin is not None:
-            entry = ctx.node.pool.get(prevout.txid)
-            update_input(pairs, TxOut(coin.amount, coin.script_pubkey), entry.tx if entry else None, None)
-    return parsed.to_base64()

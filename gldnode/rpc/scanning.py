@@ -1,17 +1,17 @@
 """What scantxoutset and scanblocks share: scan objects, and the one scan of a kind that may be under way."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from gldnode.descriptors import infer_descriptor, parse_descriptors
+from gldnode.descriptors import Descriptor, Expansion, infer_descriptor, parse_descriptors
 from gldnode.errors import DecodeError
 from gldnode.rpc.addresses import range_value
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.json import json_type
 
-__all__ = ["Scan", "begin", "scanned_scripts", "scripts_of_scan_object", "steer"]
+__all__ = ["Scan", "begin", "expansions_of_scan_object", "scanned_scripts", "scripts_of_scan_object", "steer"]
 
 DEFAULT_RANGE_END: Final = 1000
 
@@ -65,8 +65,8 @@ async def scanned_scripts(ctx: RpcContext, objects: list[Any] | None) -> dict[by
     return found
 
 
-def scripts_of_scan_object(ctx: RpcContext, item: Any) -> dict[bytes, str]:
-    """The scripts of a scan object, each with a descriptor of its own (Core: EvalDescriptorStringOrObject)."""
+def expansions_of_scan_object(ctx: RpcContext, item: Any) -> Iterator[tuple[Descriptor, int, Expansion]]:
+    """A scan object's descriptors at each index (Core: EvalDescriptorStringOrObject). Raises RpcError."""
     bounds = (0, DEFAULT_RANGE_END)
     if json_type(item) == "string":
         desc = item
@@ -78,17 +78,21 @@ def scripts_of_scan_object(ctx: RpcContext, item: Any) -> dict[bytes, str]:
             bounds = range_value(item["range"])
     else:
         raise RpcError(RpcCode.INVALID_PARAMETER, "Scan object needs to be either a string or an object")
-    params = ctx.node.params
     try:
-        parsed = parse_descriptors(desc, params)
+        for descriptor in parse_descriptors(desc, ctx.node.params):
+            low, high = bounds if descriptor.is_range else (0, 0)
+            for index in range(low, high + 1):
+                yield descriptor, index, descriptor.expand(index)
     except DecodeError as error:
         raise RpcError(RpcCode.INVALID_ADDRESS_OR_KEY, str(error)) from None
+
+
+def scripts_of_scan_object(ctx: RpcContext, item: Any) -> dict[bytes, str]:
+    """The scripts of a scan object, each with a descriptor of its own."""
+    params = ctx.node.params
     found: dict[bytes, str] = {}
-    for descriptor in parsed:
-        low, high = bounds if descriptor.is_range else (0, 0)
-        for index in range(low, high + 1):
-            scripts: Sequence[bytes] = descriptor.expand(index).scripts
-            for script in scripts:
-                several = len(scripts) > 1
-                found[script] = infer_descriptor(script, params) if several else descriptor.at(index).to_text()
+    for descriptor, index, expansion in expansions_of_scan_object(ctx, item):
+        several = len(expansion.scripts) > 1
+        for script in expansion.scripts:
+            found[script] = infer_descriptor(script, params) if several else descriptor.at(index).to_text()
     return found
