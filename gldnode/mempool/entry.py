@@ -121,7 +121,10 @@ def feerate_fee(feerate_per_kvb: int, size_vb: int) -> int:
 
 def signals_bip125(tx: Tx) -> bool:
     """Whether the transaction itself asks to be replaceable."""
-    return any(txin.sequence <= MAX_BIP125_SEQUENCE for txin in tx.inputs)
+    for txin in tx.inputs:  # noqa: SIM110  # any() costs a generator, for each transaction
+        if txin.sequence <= MAX_BIP125_SEQUENCE:
+            return True
+    return False
 
 
 def _tx_memory(tx: Tx) -> int:

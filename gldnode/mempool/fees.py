@@ -37,8 +37,7 @@ class FeeEstimate:
     """The target that the answer is for; it can differ from the one asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Tracked:
+class _Tracked(msgspec.Struct, frozen=True, gc=False):
     height: int
     bucket: int
     feerate: float
@@ -86,8 +85,9 @@ class FeeEstimator:
         feerate = fee * 1000 / vsize
         bucket = bisect_left(BUCKETS, feerate)
         self._tracked[txid] = _Tracked(height, bucket, feerate)
-        for horizon in self._horizons:
-            horizon.added(height, bucket)
+        self.short.added(height, bucket)
+        self.medium.added(height, bucket)
+        self.long.added(height, bucket)
 
     def tx_removed(self, txid: Txid, *, in_block: bool = False) -> None:
         """It left the mempool, not necessarily into a block."""

@@ -89,6 +89,11 @@ class TxGraph:
 
     # --- relatives
 
+    def conflicts_of(self, tx: Tx) -> list[Txid]:
+        """Transactions here that spend what `tx` spends."""
+        spenders = self._spenders
+        return [spenders[txin.prevout] for txin in tx.inputs if txin.prevout in spenders]
+
     def parents_of(self, tx: Tx) -> frozenset[Txid]:
         """Unconfirmed transactions that `tx` spends from."""
         entries = self._entries
@@ -175,9 +180,10 @@ class TxGraph:
                         descendant_fees=one.descendant_fees + entry.modified_fee,
                     )
                 )
+        spenders = self._spenders
         for txin in tx.inputs:
-            assert txin.prevout not in self._spenders
-            self._spenders[txin.prevout] = txid
+            assert txin.prevout not in spenders
+            spenders[txin.prevout] = txid
         self._txid_of[tx.wtxid] = txid
         self._put(entry)
         self.total_vsize += entry.vsize

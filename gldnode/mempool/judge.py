@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
+
 from gldnode.consensus.check_tx import check_transaction, check_tx_inputs
 from gldnode.consensus.locks import is_final
 from gldnode.errors import Reject, RejectKind
@@ -22,6 +24,7 @@ from gldnode.mempool.policy import (
     check_standard_tx,
     check_witness_standard,
     dust_outputs,
+    spends_only_keyhashes,
     virtual_size,
 )
 from gldnode.mempool.replace import (
@@ -64,8 +67,7 @@ PACKAGE_CHILD: Final = Terms(allow_sibling_eviction=False, allow_carveout=False,
 SINGLE_IN_PACKAGE: Final = Terms(allow_carveout=False)
 
 
-@dataclass(slots=True)
-class Workspace:
+class Workspace(msgspec.Struct):
     """What is known about one transaction while it is judged."""
 
     tx: Tx
@@ -161,7 +163,7 @@ class Judge:
             raise Reject("non-BIP68-final", "", RejectKind.CONTEXT)
         fee = check_tx_inputs(tx, coins, next_height, chain.params)
         # 4. They are spent in a known way.
-        if options.require_standard:
+        if options.require_standard and not spends_only_keyhashes(tx, coins):
             check_inputs_standard(tx, coins)
             if tx.has_witness:
                 check_witness_standard(tx, coins)
@@ -189,7 +191,7 @@ class Judge:
             modified_fee,
             vsize,
             sigop_cost,
-            any(coin.is_coinbase for coin in coins),
+            True in [coin.is_coinbase for coin in coins],
             locks,
             graph.parents_of(tx),
             conflicts=conflicts,
@@ -208,8 +210,7 @@ class Judge:
         return ws
 
     def _find_conflicts(self, tx: Tx, terms: Terms) -> frozenset[Txid]:
-        spender = self._graph.spender
-        found = [other for txin in tx.inputs if (other := spender(txin.prevout)) is not None]
+        found = self._graph.conflicts_of(tx)
         if not found:
             return _NO_TXIDS
         if not terms.allow_replacement:
@@ -222,20 +223,14 @@ class Judge:
         return frozenset(found)
 
     def _find_coins(self, tx: Tx, view: CoinView) -> list[Coin]:
-        coins: list[Coin] = []
-        missing: dict[Txid, None] = {}
-        find = view.coin
-        for txin in tx.inputs:
-            coin = find(txin.prevout)
-            if coin is None:
-                missing[txin.prevout.txid] = None
-            else:
-                coins.append(coin)
-        if missing:
+        found = view.coins(tx)
+        coins = [coin for coin in found if coin is not None]
+        if len(coins) != len(found):
             # Are they gone because the transaction itself is confirmed?
             if any(self._chain.coin(tx.outpoint(vout)) is not None for vout in range(len(tx.outputs))):
                 raise Reject("txn-already-known", "", RejectKind.CONFLICT)
-            raise MissingInputs(tuple(missing))
+            missing = [txin.prevout.txid for txin, coin in zip(tx.inputs, found, strict=True) if coin is None]
+            raise MissingInputs(tuple(dict.fromkeys(missing)))
         return coins
 
     def _check_chain_limits(self, ws: Workspace, terms: Terms) -> None:

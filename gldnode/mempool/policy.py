@@ -34,6 +34,7 @@ __all__ = [
     "dust_outputs",
     "dust_threshold",
     "is_dust",
+    "spends_only_keyhashes",
     "virtual_size",
 ]
 
@@ -141,6 +142,15 @@ def check_standard_tx(tx: Tx, options: MempoolOptions) -> int:
     if dust > MAX_DUST_OUTPUTS_PER_TX:
         raise _policy("dust")
     return dust
+
+
+def spends_only_keyhashes(tx: Tx, coins: Sequence[Coin]) -> bool:
+    """Whether all that is spent is P2WPKH: standard whatever the witness, one signature operation each."""
+    for txin, coin in zip(tx.inputs, coins, strict=True):
+        script = coin.script_pubkey
+        if len(script) != 22 or script[:2] != b"\x00\x14" or txin.script_sig:
+            return False
+    return True
 
 
 def check_inputs_standard(tx: Tx, coins: Sequence[Coin]) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from gldnode.errors import Reject, RejectKind
 from gldnode.primitives.hashes import Txid, Wtxid
 from gldnode.primitives.tx import Tx
@@ -34,8 +36,7 @@ class MissingInputs(Reject):
         """Transactions whose outputs are missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """A transaction is in the mempool now (or would be)."""
 
     txid: Txid

@@ -7,7 +7,7 @@ from gldnode.consensus.sizes import sigop_cost
 from gldnode.errors import Reject, RejectKind
 from gldnode.primitives.coin import Coin
 from gldnode.primitives.tx import Tx
-from gldnode.script.batch import verify_inputs
+from gldnode.script.batch import verify_tx_inputs
 from gldnode.script.flags import STANDARD_SCRIPT_VERIFY_FLAGS
 from gldnode.script.script import is_p2sh, is_pay_to_anchor, last_push, witness_program
 
@@ -47,7 +47,7 @@ class ScriptVerifier:
         is_verified = self._cache.checker(STANDARD_SCRIPT_VERIFY_FLAGS)
         if is_verified is not None and is_verified(tx):
             return  # it was here before: evicted, replaced, or in a block that the chain has left
-        failure = verify_inputs(((tx, coins),), STANDARD_SCRIPT_VERIFY_FLAGS, None)
+        failure = verify_tx_inputs(tx, coins, STANDARD_SCRIPT_VERIFY_FLAGS)
         if failure is None:
             self._cache.add(tx, STANDARD_SCRIPT_VERIFY_FLAGS)
             return

@@ -55,6 +55,18 @@ class CoinView:
     def package_tx(self, txid: bytes) -> Tx | None:
         return self._package.get(txid)
 
+    def coins(self, tx: Tx) -> list[Coin | None]:
+        """What each input of `tx` spends; None where there is no such output."""
+        if self._package:
+            return [self.coin(txin.prevout) for txin in tx.inputs]
+        find, pooled = self._chain.coin, self._graph.get
+        found = []
+        for txin in tx.inputs:
+            prevout = txin.prevout
+            entry = pooled(prevout[:32])
+            found.append(find(prevout) if entry is None else unconfirmed_coin(entry.tx, prevout.vout))
+        return found
+
     def coin(self, prevout: OutPoint) -> Coin | None:
         """The output, whether or not a mempool transaction spends it."""
         txid = prevout[:32]

@@ -6,20 +6,22 @@ goes to the interpreter, whose verdict counts. So an error here could only be a 
 for one by mutating signatures, keys, scripts, flags and hash types.
 """
 
+import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from struct import Struct as Packer
 from typing import Final, NamedTuple
 
 from gldnode.crypto.secp256k1 import EcdsaVerify, SchnorrVerify, schnorr_verifier, strict_ecdsa_verifier
-from gldnode.primitives.hashes import hash160, sha256d
+from gldnode.primitives.hashes import hash160
 from gldnode.primitives.tx import Tx, TxIn
 from gldnode.script.errors import ScriptError
 from gldnode.script.flags import ScriptFlags
 from gldnode.script.sighash import SighashCache, SpentOutput
 from gldnode.script.verify import verify_input
 
-__all__ = ["Failure", "Job", "verify_inputs"]
+__all__ = ["Failure", "Job", "verify_inputs", "verify_tx_inputs"]
 
 Job = tuple[Tx, Sequence[SpentOutput]]
 """A transaction and what its inputs spend, in order."""
@@ -33,9 +35,9 @@ _ALMOST_ZERO: Final = bytes(16)
 """A program that begins so may be zero as a truth value: a matter for the interpreter."""
 _LEAST_SIGNATURE: Final = 60
 """A legacy signature of that size cannot be part of the 25-byte script it would have to be deleted from."""
-_AMOUNT_AND_SEQUENCE = Packer("<qI")
-_VERSION = Packer("<I")
-_TAIL = Packer("<II")
+_V0_KEYHASH = Packer("<I32s32s36s4s20s2sqI32sII")
+"""What a P2WPKH signature with SIGHASH_ALL signs, BIP 143."""
+_sha256 = hashlib.sha256
 
 
 class Failure(NamedTuple):
@@ -56,6 +58,13 @@ def verify_inputs(jobs: Sequence[Job], flags: ScriptFlags, pool: Executor | None
         if len(chunks) > 1:
             return _verify_in_pool(jobs, chunks, int(flags), pool)
     return _verify_chunk(jobs, range(len(jobs)), int(flags))
+
+
+def verify_tx_inputs(tx: Tx, spent: Sequence[SpentOutput], flags: ScriptFlags) -> Failure | None:
+    """The first failure among the inputs of one transaction (as job 0)."""
+    fast = _fast_path(int(flags))
+    rest = fast.verify(tx, spent)
+    return None if rest is None else _verify_rest(0, tx, spent, rest, flags)
 
 
 def _chunks(jobs: Sequence[Job]) -> list[range]:
@@ -90,19 +99,43 @@ def _verify_in_pool(jobs: Sequence[Job], chunks: Sequence[range], flags: int, po
 
 
 def _verify_chunk(jobs: Sequence[Job], numbers: Sequence[int], flags: int) -> Failure | None:
-    fast = _FastPath(flags)
+    fast = _fast_path(flags)
     for number in numbers:
         tx, spent = jobs[number]
         rest = fast.verify(tx, spent)
-        if rest is None:
-            continue
-        cache, indexes = rest
-        for index in indexes:
-            try:
-                verify_input(tx, index, spent, ScriptFlags(flags), cache)
-            except ScriptError as error:
-                return Failure(number, index, error)
+        if rest is not None:
+            failure = _verify_rest(number, tx, spent, rest, ScriptFlags(flags))
+            if failure is not None:
+                return failure
     return None
+
+
+def _verify_rest(
+    number: int, tx: Tx, spent: Sequence[SpentOutput], rest: tuple[SighashCache, list[int]], flags: ScriptFlags
+) -> Failure | None:
+    """What the fast path left over, by the interpreter."""
+    cache, indexes = rest
+    for index in indexes:
+        try:
+            verify_input(tx, index, spent, flags, cache)
+        except ScriptError as error:
+            return Failure(number, index, error)
+    return None
+
+
+class _Made(threading.local):
+    """Fast paths by their flags: made once in each thread, whose buffers they have."""
+
+    def __init__(self) -> None:
+        self.by_flags: dict[int, _FastPath] = {}
+
+
+def _fast_path(flags: int) -> "_FastPath":
+    made = _made.by_flags
+    found = made.get(flags)
+    if found is None:
+        found = made[flags] = _FastPath(flags)
+    return found
 
 
 class _FastPath:
@@ -164,25 +197,26 @@ class _FastPath:
         ):
             return False
         hash_type = signature[-1]
-        code = b"\x19\x76\xa9\x14" + program + b"\x88\xac"
         if hash_type == 1:
             tx = cache.tx
             prevouts, sequences, outputs = cache.v0_midstates()
-            digest = sha256d(
-                b"%b%b%b%b%b%b%b%b"
-                % (
-                    _VERSION.pack(tx.version & 0xFFFFFFFF),
-                    prevouts,
-                    sequences,
-                    txin.prevout,
-                    code,
-                    _AMOUNT_AND_SEQUENCE.pack(amount, txin.sequence),
-                    outputs,
-                    _TAIL.pack(tx.lock_time, 1),
-                )
+            preimage = _V0_KEYHASH.pack(
+                tx.version & 0xFFFFFFFF,
+                prevouts,
+                sequences,
+                txin.prevout,
+                b"\x19\x76\xa9\x14",
+                program,
+                b"\x88\xac",
+                amount,
+                txin.sequence,
+                outputs,
+                tx.lock_time,
+                1,
             )
+            digest = _sha256(_sha256(preimage).digest()).digest()
         elif hash_type in _DEFINED_HASH_TYPES:
-            digest = cache.segwit_v0(index, code[1:], amount, hash_type)
+            digest = cache.segwit_v0(index, b"\x76\xa9\x14" + program + b"\x88\xac", amount, hash_type)
         else:
             return False
         return self._ecdsa(signature[:-1], digest, pubkey)
@@ -219,3 +253,6 @@ class _FastPath:
         if digest is None or script.startswith(_ALMOST_ZERO, 2):
             return False
         return self._schnorr(signature, digest, script[2:])
+
+
+_made = _Made()

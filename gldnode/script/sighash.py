@@ -7,6 +7,7 @@ input and every script code hashed already.
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct as Packer
 from typing import Any, Final, Protocol
 
@@ -45,7 +46,14 @@ _U32 = Packer("<I")
 _I64 = Packer("<q")
 _TAPSIGHASH: Final = hashlib.sha256(sha256(b"TapSighash") * 2)
 _INPUT_SIZE: Final = 41  # a blanked input: outpoint, empty script, sequence
+_FEW_SEQUENCES: Final = 4 * 8
 _MAX_CACHED: Final = 32  # script codes remembered for one input
+
+
+@lru_cache(maxsize=128)
+def _sequences_hash(packed: bytes) -> bytes:
+    """hashSequence of BIP 143: of few inputs, and then nearly always the same ones."""
+    return sha256d(packed)
 
 
 class SpentOutput(Protocol):
@@ -118,6 +126,10 @@ class SighashCache:
             self._outputs = b"".join(map(serialize_tx_out, self.tx.outputs))
         return self._outputs
 
+    def _all_sequences(self) -> bytes:
+        pack = _U32.pack
+        return b"".join([pack(txin.sequence) for txin in self.tx.inputs])
+
     def sha_prevouts(self) -> bytes:
         if not self._sha_prevouts:
             prevouts = b"".join([txin.prevout for txin in self.tx.inputs])
@@ -126,8 +138,7 @@ class SighashCache:
 
     def sha_sequences(self) -> bytes:
         if not self._sha_sequences:
-            pack = _U32.pack
-            self._sha_sequences = sha256(b"".join([pack(txin.sequence) for txin in self.tx.inputs]))
+            self._sha_sequences = sha256(self._all_sequences())
         return self._sha_sequences
 
     def sha_outputs(self) -> bytes:
@@ -152,9 +163,10 @@ class SighashCache:
         midstates = self._v0
         if midstates is None:
             hashed = hashlib.sha256
+            sequences = self._all_sequences()
             midstates = self._v0 = (
                 hashed(self.sha_prevouts()).digest(),
-                hashed(self.sha_sequences()).digest(),
+                _sequences_hash(sequences) if len(sequences) <= _FEW_SEQUENCES else sha256d(sequences),
                 hashed(self.sha_outputs()).digest(),
             )
         return midstates
