@@ -157,7 +157,7 @@ def _high_s(rng: Random, signature: bytes) -> bytes:
 
 def _padded(rng: Random, signature: bytes) -> bytes:
     """The same numbers in laxer DER; valid where DERSIG does not bind."""
-    if len(signature) < 9:
+    if len(signature) < 9 or 0xFF in (signature[1], signature[3]):
         return signature
     r_size = signature[3]
     return (
