@@ -12,7 +12,9 @@ from gldnode.errors import DecodeError
 from gldnode.indexes import BlockFilterIndex
 from gldnode.node import Node
 from gldnode.p2p.addrman import AddressManager
+from gldnode.p2p.asmap import AsMap, NetGroups
 from gldnode.p2p.bans import BanList, parse_subnet
+from gldnode.p2p.capture import Capture
 from gldnode.p2p.filterservice import FilterService
 from gldnode.p2p.localaddress import AddressOrigin
 from gldnode.p2p.manager import PeerManager
@@ -174,7 +176,27 @@ def p2p_options(config: Config, params: ChainParams) -> P2POptions:
     _set_whitelists(config, options)
     _set_proxies(config, options)
     _set_tor(config, options)
+    options.groups = _net_groups(config)
     return options
+
+
+def _net_groups(config: Config) -> NetGroups:
+    """`-asmap`. Raises ConfigError."""
+    value = config.get("asmap")
+    if value is None or value == "0":
+        log.info("Using /16 prefix for IP bucketing")
+        return NetGroups()
+    if value in ("", "1"):
+        raise ConfigError("Embedded asmap data not available: name a file (-asmap=<file>)")
+    path = config.data_dir / Path(value).expanduser()
+    try:
+        asmap = AsMap.load(path)
+    except OSError:
+        raise ConfigError(f'Could not find asmap file "{path}"') from None
+    except DecodeError as error:
+        raise ConfigError(f'Could not parse asmap file "{path}": {error}') from None
+    log.info("Using asmap version %s for IP bucketing", asmap.version)
+    return NetGroups(asmap)
 
 
 def _external(value: str, port: int) -> NetAddress:
@@ -277,7 +299,7 @@ class Networking:
             node.run_in_validation,
             node.clock,
             node.entropy,
-            AddressManager.load(peers_file, node.entropy, node.clock.now()),
+            AddressManager.load(peers_file, node.entropy, node.clock.now(), options.groups),
             BanList(config.data_dir / "banlist.json"),
             log.info,
         )
@@ -343,4 +365,13 @@ def _local_node(node: Node, config: Config, *, serves_filters: bool) -> LocalNod
         height=node.chainstate.tip.height,
         send_buffer=1000 * config.get_int("maxsendbuffer", 1_000, least=1),
         log=net_log.debug,
+        capture=_capture(node, config),
     )
+
+
+def _capture(node: Node, config: Config) -> Capture | None:
+    if not config.get_bool("capturemessages"):
+        return None
+    folder = config.data_dir / "message_capture"
+    log.warning("Every message of every peer is written to %s", folder)
+    return Capture(folder, node.clock, log.error)

@@ -75,10 +75,10 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         """),
     "Connections": _group("""
         addnode=ip  Connect to a node and keep the connection open
-        asmap=file  Accepted for compatibility
+        asmap=file  Group peers by autonomous system, after this file in Core's format (relative to the network's folder)
         bantime=n  Seconds of a manual ban (default: 86400)
         bind=addr[:port]  Listen on this address
-        capturemessages  Accepted for compatibility
+        capturemessages  Write all messages of all peers to message_capture in the network's folder (default: 0)
         connect=ip  Connect only to the given node; 0 disables automatic connections
         discover  Discover own addresses (default: 1 when listening)
         dns  Allow DNS lookups for -addnode, -seednode and -connect (default: 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gldnode.entropy import Entropy
+from gldnode.p2p.asmap import NetGroups
 from gldnode.p2p.messages import TimedAddress
 from gldnode.p2p.netaddress import NetAddress, Network
 from gldnode.primitives.hashes import sha256
@@ -72,8 +73,9 @@ class KnownAddress:
 class AddressManager:
     """All known addresses, in buckets."""
 
-    def __init__(self, entropy: Entropy, key: bytes | None = None) -> None:
+    def __init__(self, entropy: Entropy, key: bytes | None = None, groups: NetGroups | None = None) -> None:
         self._entropy = entropy
+        self._groups = groups or NetGroups()
         self._key = key or entropy.bytes(32)
         self._known: dict[NetAddress, KnownAddress] = {}
         self._new: dict[tuple[int, int], NetAddress] = {}
@@ -114,13 +116,14 @@ class AddressManager:
         return bytes((address.network,)) + address.raw + address.port.to_bytes(2, "big")
 
     def _new_place(self, address: NetAddress, source: NetAddress) -> tuple[int, int]:
-        spread = self._hash(b"n", address.group, source.group) % NEW_BUCKETS_PER_SOURCE
-        bucket = self._hash(b"n", source.group, bytes((spread,))) % NEW_BUCKETS
+        from_group = self._groups.group(source)
+        spread = self._hash(b"n", self._groups.group(address), from_group) % NEW_BUCKETS_PER_SOURCE
+        bucket = self._hash(b"n", from_group, bytes((spread,))) % NEW_BUCKETS
         return bucket, self._slot(b"N", bucket, address)
 
     def _tried_place(self, address: NetAddress) -> tuple[int, int]:
         spread = self._hash(b"t", self._name(address)) % TRIED_BUCKETS_PER_GROUP
-        bucket = self._hash(b"t", address.group, bytes((spread,))) % TRIED_BUCKETS
+        bucket = self._hash(b"t", self._groups.group(address), bytes((spread,))) % TRIED_BUCKETS
         return bucket, self._slot(b"K", bucket, address)
 
     def _slot(self, table: bytes, bucket: int, address: NetAddress) -> int:
@@ -287,17 +290,20 @@ class AddressManager:
         self._dirty = False
 
     @classmethod
-    def load(cls, path: Path, entropy: Entropy, now: int) -> "AddressManager":
-        """What `dump` wrote; an empty one when there is no file or it cannot be read: peers can be found anew."""
+    def load(cls, path: Path, entropy: Entropy, now: int, groups: NetGroups | None = None) -> "AddressManager":
+        """What `dump` wrote; an empty one when there is no file or it cannot be read: peers can be found anew.
+
+        The buckets are found afresh, as `groups` has them now.
+        """
         try:
             stored = json.loads(path.read_text(encoding="ascii"))
             if stored["version"] != FILE_VERSION:
-                return cls(entropy)
-            manager = cls(entropy, bytes.fromhex(stored["key"]))
+                return cls(entropy, groups=groups)
+            manager = cls(entropy, bytes.fromhex(stored["key"]), groups)
             for row in stored["addresses"]:
                 manager._restore(row, now)
         except (OSError, ValueError, KeyError, TypeError, IndexError):
-            return cls(entropy)
+            return cls(entropy, groups=groups)
         return manager
 
     def _restore(self, row: list[Any], now: int) -> None:

@@ -117,7 +117,7 @@ class Inbound:
     def _candidate(self, connection: "Connection") -> EvictionCandidate:
         peer = connection.peer
         state = self._m.processing.peers.get(peer.id)
-        group = peer.address.group
+        group = self._m.options.groups.group(peer.address)
         return EvictionCandidate(
             peer.id,
             peer.connected_at,

@@ -41,6 +41,16 @@ class LocalAddresses:
             there.score += 1
         return True
 
+    def seen(self, address: NetAddress) -> None:
+        """A peer reached us there."""
+        there = self._all.get((address.network, address.raw))
+        if there is not None:
+            there.score += 1
+
+    def score(self, address: NetAddress) -> int:
+        there = self._all.get((address.network, address.raw))
+        return there.score if there is not None else 0
+
     def remove(self, address: NetAddress) -> None:
         self._all.pop((address.network, address.raw), None)
 

@@ -14,7 +14,7 @@ from gldnode.p2p.bans import BanList
 from gldnode.p2p.inbound import Inbound
 from gldnode.p2p.localaddress import AddressOrigin, LocalAddresses
 from gldnode.p2p.messages import TimedAddress
-from gldnode.p2p.netaddress import NetAddress
+from gldnode.p2p.netaddress import NetAddress, Network
 from gldnode.p2p.options import P2POptions
 from gldnode.p2p.outbound import Outbound
 from gldnode.p2p.peer import ConnectionType, LocalNode, Peer, Permission
@@ -31,10 +31,12 @@ TICK_S: Final = 0.1
 WAIT_S: Final = 0.02
 CLOSE_S: Final = 5.0
 DUMP_PEERS_S: Final = 15 * 60
+HEALTH_CHECK_S: Final = 86_400
 TIME_WARNING_S: Final = 10 * 60
 TIME_WARNING_PEERS: Final = 5
 NEAR_TIP_BLOCKS: Final = 144
 MAX_WRITE_BUFFER: Final = 5_000_000
+_IP: Final = frozenset((Network.IPV4, Network.IPV6))
 
 
 class Validator(Protocol):
@@ -262,9 +264,15 @@ class PeerManager:
                 return
             self.total_received += len(data)
             await self.work(lambda data=data: processing.receive(peer, data))  # type: ignore[misc]
-            if peer.is_established and not was_established and not peer.is_inbound:
+            if peer.is_established and not was_established:
                 was_established = True
-                self.addresses.succeeded(peer.address, self.clock.now())
+                self._shook_hands(peer)
+
+    def _shook_hands(self, peer: Peer) -> None:
+        if not peer.is_inbound:
+            self.addresses.succeeded(peer.address, self.clock.now())
+        elif peer.our_address is not None:
+            self.local_addresses.seen(peer.our_address)
 
     def work_soon(self, work: Callable[[], None]) -> None:
         """Do a piece of work in the validation thread some time soon."""
@@ -320,9 +328,13 @@ class PeerManager:
             await self.work(self.processing.tick)
 
     async def _housekeeping(self) -> None:
+        next_check = self.clock.monotonic()
         while True:
             await asyncio.sleep(DUMP_PEERS_S)
             self._dump()
+            if self.clock.monotonic() >= next_check:
+                next_check += HEALTH_CHECK_S
+                self._health_check()
 
     def _dump(self) -> None:
         if self.options.peers_file is not None:
@@ -337,10 +349,38 @@ class PeerManager:
         self._loop.call_soon_threadsafe(lambda: self.addresses.add(found, source, now, penalty_s=2 * 3600))
 
     def _own_address(self, peer: Peer) -> TimedAddress | None:
-        """What to tell that peer of ourselves."""
+        """What to tell that peer of ourselves (Core: GetLocalAddrForPeer)."""
         if not self.options.listen or self.processing.chain.is_initial_block_download:
             return None
         address = self.local_addresses.best_for(peer.address)
-        if address is None:
+        told = peer.our_address
+        if told is not None and self._may_believe(peer, told) and self._prefers(told, address):
+            # It may know better, behind a router that neither of us sees. Its port of us is ours if it dialled it.
+            port = address.port if address is not None else self.params.p2p_port
+            address = told if peer.is_inbound else NetAddress(told.network, told.raw, port)
+        if address is None or not address.is_routable:
             return None
         return TimedAddress(self.clock.now(), int(self.local.services), address)
+
+    def _may_believe(self, peer: Peer, told: NetAddress) -> bool:
+        is_public = peer.address.is_routable and told.is_routable
+        return self.options.discover and is_public and self.outbound.can_reach(told.network)
+
+    def _prefers(self, told: NetAddress, known: NetAddress | None) -> bool:
+        """At random: the better founded ours is, the more rarely theirs."""
+        if known is None or not known.is_routable:
+            return True
+        is_sure = self.local_addresses.score(known) > AddressOrigin.MANUAL
+        return self.entropy.below(8 if is_sure else 2) == 0
+
+    def _health_check(self) -> None:
+        """How well the map of autonomous systems fits the peers (Core: ASMapHealthCheck)."""
+        groups = self.options.groups
+        if groups.asmap is None:
+            return
+        addresses = [peer.address for peer in self.peers() if peer.address.network in _IP]
+        found = [asn for address in addresses if (asn := groups.asn(address))]
+        self.log(
+            f"ASMap Health Check: {len(addresses)} clearnet peers are mapped to {len(set(found))} ASNs with "
+            f"{len(addresses) - len(found)} peers being unmapped"
+        )

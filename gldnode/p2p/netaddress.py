@@ -9,9 +9,14 @@ from typing import Final
 
 from gldnode.errors import DecodeError
 
-__all__ = ["NetAddress", "Network", "parse_host"]
+__all__ = ["NetAddress", "Network", "parse_host", "seen_address"]
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
+_TRANSLATED: Final = (bytes.fromhex("0064ff9b") + bytes(8), bytes(8) + b"\xff\xff\0\0")
+_6TO4: Final = bytes.fromhex("2002")
+_TEREDO: Final = bytes.fromhex("20010000")
+_DOCUMENTATION: Final = bytes.fromhex("20010db8")
+_HURRICANE: Final = bytes.fromhex("20010470")
 
 
 class Network(IntEnum):
@@ -107,12 +112,33 @@ class NetAddress:
                 return False
 
     @property
+    def linked_ipv4(self) -> bytes | None:
+        """The IPv4 address that it is, or that an IPv6 one is a tunnel or a translation of; None for others."""
+        if self.network is Network.IPV4:
+            return self.raw
+        if self.network is not Network.IPV6:
+            return None
+        if self.raw.startswith(_TRANSLATED):  # RFC 6052, RFC 6145
+            return self.raw[12:]
+        if self.raw.startswith(_6TO4):  # RFC 3964
+            return self.raw[2:6]
+        if self.raw.startswith(_TEREDO):  # RFC 4380
+            return bytes(byte ^ 0xFF for byte in self.raw[12:])
+        return None
+
+    @property
     def group(self) -> bytes:
-        """Addresses of one group are likely one operator's: IPv4 /16, IPv6 /32, 4 bits of a Tor or I2P key."""
+        """Addresses of one group are likely one operator's: IPv4 /16, IPv6 /32, 4 bits of a Tor or I2P key.
+
+        As Core's GetGroup does without a map of autonomous systems (`NetGroups`).
+        """
         prefix = bytes((self.network,))
+        linked = self.linked_ipv4
+        if linked is not None:
+            return bytes((Network.IPV4,)) + linked[:2]
         match self.network:
-            case Network.IPV4:
-                return prefix + self.raw[:2]
+            case Network.IPV6 if self.raw.startswith(_HURRICANE):  # gives everybody a /48 of its own /32
+                return prefix + self.raw[:4] + bytes((self.raw[4] | 0x0F,))
             case Network.IPV6:
                 return prefix + self.raw[:4]
             case Network.CJDNS:
@@ -140,6 +166,14 @@ class NetAddress:
         if ip.startswith(_MAPPED):
             return cls(Network.IPV4, ip[12:], port)
         return cls(Network.IPV6, ip, port)
+
+
+def seen_address(field: bytes) -> NetAddress | None:
+    """The address in 26 bytes of `version` (services, address); None for one that cannot be anybody's."""
+    address = NetAddress.from_v1(field[8:])
+    empty = not any(address.raw) or address.raw == b"\xff\xff\xff\xff"
+    example = address.network is Network.IPV6 and address.raw.startswith(_DOCUMENTATION)
+    return None if empty or example else address
 
 
 def parse_host(text: str, port: int) -> NetAddress | None:

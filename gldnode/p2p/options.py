@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from gldnode.p2p.asmap import NetGroups
 from gldnode.p2p.netaddress import NetAddress, Network
 from gldnode.p2p.peer import Permission
 
@@ -65,6 +66,8 @@ class P2POptions:
     """`-torcontrol`, where an onion service is wanted (`-listenonion`)."""
     tor_password: str = ""
     onion_key_file: Path | None = None
+    groups: NetGroups = field(default_factory=NetGroups)
+    """`-asmap`."""
 
 
 def permissions_of(address: NetAddress, granting: Sequence[tuple[Permission, str]]) -> Permission:

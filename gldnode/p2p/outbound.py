@@ -182,9 +182,9 @@ class Outbound:
     def _dial_selected(self, kind: ConnectionType) -> None:
         """Connect to somebody from the address manager, in a group that we have no peer in."""
         manager = self._m
-        now = manager.clock.now()
+        now, group_of = manager.clock.now(), manager.options.groups.group
         groups = {
-            connection.peer.address.group
+            group_of(connection.peer.address)
             for connection in manager.connections.values()
             if not connection.peer.is_inbound and connection.peer.kind is not ConnectionType.MANUAL
         }
@@ -196,7 +196,7 @@ class Outbound:
             if known is None:
                 return
             address = known.address
-            if (address.group in groups and not is_feeler) or str(address) in self._dialling:
+            if (group_of(address) in groups and not is_feeler) or str(address) in self._dialling:
                 continue
             if now - known.last_try < RECENTLY_TRIED_S and attempt < 30:
                 continue

@@ -12,9 +12,10 @@ from typing import Final
 
 from gldnode.entropy import Entropy
 from gldnode.errors import DecodeError
+from gldnode.p2p.capture import Capture
 from gldnode.p2p.framing import Deframer, FramingError, Message, encode_frame
 from gldnode.p2p.messages import Ping, Services, Version
-from gldnode.p2p.netaddress import NetAddress
+from gldnode.p2p.netaddress import NetAddress, Network, seen_address
 from gldnode.p2p.v2transport import MAX_GARBAGE, SHORT_ID_COMMANDS, V1_PREFIX_SIZE, V2Transport, looks_like_v1
 
 __all__ = ["ConnectionType", "LocalNode", "Peer", "Permission"]
@@ -89,6 +90,8 @@ class LocalNode:
     send_buffer: int = DEFAULT_SEND_BUFFER
     """`-maxsendbuffer`: a peer that has not read this many bytes is not served until it has."""
     log: Callable[[str], None] = lambda text: None
+    capture: Capture | None = None
+    """`-capturemessages`."""
     nonces: set[bytes] = field(default_factory=set)
     """Of the connections we dialled: one coming back in a `version` is our own."""
 
@@ -124,6 +127,8 @@ class Peer:
         self.wtxid_relay = False
         self.wants_addrv2 = False
         self.time_offset = 0
+        self.our_address: NetAddress | None = None
+        """Under which it sees us, as it says."""
         # counters
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -207,6 +212,8 @@ class Peer:
     def closed(self) -> None:
         """The socket is gone."""
         self.local.nonces.discard(self._nonce)
+        if self.local.capture is not None:
+            self.local.capture.peer_gone(self.address)
 
     # -- bytes out --
 
@@ -233,6 +240,11 @@ class Peer:
         """Queue a message. During the encrypted handshake it waits until keys are there."""
         if self.disconnect_reason is not None:
             return
+        if self.local.capture is not None:
+            self.local.capture.write(self.address, command, payload, is_incoming=False)
+        self._queue(command, payload, now)
+
+    def _queue(self, command: str, payload: bytes, now: int) -> None:
         if self._v2 is not None and not self._v2.can_send:
             self._waiting.append((command, payload))
             return
@@ -254,7 +266,7 @@ class Peer:
 
     def _send_version(self, now: int) -> None:
         local = self.local
-        receiver = Services.NONE.to_bytes(8, "little") + self.address.to_v1()
+        receiver = bytes(8) + (self.address.to_v1() if self._may_be_told else bytes(18))
         sender = int(local.services).to_bytes(8, "little") + bytes(18)
         relay = local.relay_txs and self.kind not in _WITHOUT_TXS
         version = Version(
@@ -269,6 +281,11 @@ class Peer:
             relay,
         )
         self.send("version", version.encode(), now)
+
+    @property
+    def _may_be_told(self) -> bool:
+        """Whether the other side hears under which address we see it: that of a private network says nothing."""
+        return self.address.is_routable and self.address.network in {Network.IPV4, Network.IPV6}
 
     # -- bytes in --
 
@@ -321,7 +338,7 @@ class Peer:
         if self._waiting and self._v2.can_send:
             waiting, self._waiting = self._waiting, []
             for command, payload in waiting:
-                self.send(command, payload, now)
+                self._queue(command, payload, now)
 
     def _start_v2(self, *, initiating: bool) -> None:
         entropy = self.local.entropy
@@ -339,6 +356,8 @@ class Peer:
 
     def take(self, message: Message, now: int, now_ms: int) -> bool:
         """Whether the message was this connection's own business (or came at the wrong time)."""
+        if self.local.capture is not None:
+            self.local.capture.write(self.address, message.command, message.payload, is_incoming=True)
         try:
             return self._take(message, now, now_ms)
         except DecodeError as error:
@@ -399,6 +418,7 @@ class Peer:
             self.disconnect(f"using obsolete version {version.protocol}")
             return
         self.version = version
+        self.our_address = seen_address(version.receiver)
         self.time_offset = version.time - now
         if self.is_inbound:
             self._send_version(now)

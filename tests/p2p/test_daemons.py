@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from gldnode.params import REGTEST
+from tests.p2p.test_asmap import ipv4_prefix, map_of
+from tests.p2p.test_capture import read_capture
 from tests.support.btcd import free_port
 from tests.support.campaign import campaign
 from tests.support.daemon import DaemonProcess
@@ -76,7 +78,7 @@ def test_a_node_killed_while_it_syncs_goes_on_where_it_was(tmp_path: Path) -> No
     with source:
         for _ in range(7):
             source.call("generatetoaddress", 100, ADDRESS)
-        heights = []
+        heights: list[int] = []
         for _ in range(3):
             sink.start()
             floor = heights[-1] if heights else 0
@@ -92,7 +94,9 @@ def test_a_node_killed_while_it_syncs_goes_on_where_it_was(tmp_path: Path) -> No
 
 
 def test_rpc_of_peers_on_a_running_daemon(tmp_path: Path) -> None:
-    a, a_at = listening(tmp_path / "a", "-externalip=8.8.8.8", "-maxuploadtarget=100")
+    (tmp_path / "loopback.map").write_bytes(map_of({ipv4_prefix("127.0.0.0/8"): 64_512}))
+    flags = ("-externalip=8.8.8.8", "-maxuploadtarget=100", "-capturemessages")
+    a, a_at = listening(tmp_path / "a", *flags, f"-asmap={tmp_path / 'loopback.map'}")
     b, _ = listening(tmp_path / "b")
     with a, b:
         assert b.call("addnode", a_at, "onetry") is None
@@ -101,6 +105,13 @@ def test_rpc_of_peers_on_a_running_daemon(tmp_path: Path) -> None:
         (peer,) = a.call("getpeerinfo")
         assert peer["inbound"] is True
         assert peer["network"] == "not_publicly_routable"
+        assert peer["mapped_as"] == 64_512
+        assert "mapped_as" not in b.call("getpeerinfo")[0]
+        assert "addrlocal" not in peer  # nobody tells a stranger of a private address
+        captured = a.folder / "message_capture" / peer["addr"].replace(":", "_")
+        commands = [command for _, command, _ in read_capture(captured / "msgs_recv.dat")]
+        assert commands[0] == "version"
+        assert "verack" in commands
         assert a.call("getnetworkinfo")["localaddresses"][0]["address"] == "8.8.8.8"
         assert a.call("getnettotals")["uploadtarget"]["target"] == 100 << 20
         b.call("ping")

@@ -18,9 +18,15 @@ OFFERED = int(Services.NETWORK | Services.WITNESS | Services.NETWORK_LIMITED)
 
 
 def version_message(
-    *, protocol: int = 70016, services: int = OFFERED, nonce: bytes = bytes(8), relay: bool = True, time: int = 0
+    *,
+    protocol: int = 70016,
+    services: int = OFFERED,
+    nonce: bytes = bytes(8),
+    relay: bool = True,
+    time: int = 0,
+    receiver: bytes = bytes(26),
 ) -> bytes:
-    return Version(protocol, services, time, bytes(26), bytes(26), nonce, "/test:1/", 0, relay).encode()
+    return Version(protocol, services, time, receiver, bytes(26), nonce, "/test:1/", 0, relay).encode()
 
 
 def header_chain(params: ChainParams, parent: bytes, time: int, count: int, salt: int = 1) -> list[BlockHeader]:
