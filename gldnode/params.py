@@ -19,6 +19,7 @@ __all__ = [
     "REGTEST",
     "TEST",
     "AsertParams",
+    "AssumedCoins",
     "ChainParams",
     "Deployments",
     "RetargetParams",
@@ -113,6 +114,19 @@ class ChainParams:
     script_flag_exceptions: tuple[tuple[BlockHash, frozenset[str]], ...] = ()
     """Blocks verified with fewer rules than their height demands."""
     coinbase_maturity: int = 100
+    assumed_coins: tuple["AssumedCoins", ...] = ()
+    """Sets of coins that a snapshot file may be loaded as, by rising height."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssumedCoins:
+    """What the coins are as of one block (Core: AssumeutxoData)."""
+
+    height: int
+    block_hash: BlockHash
+    hash_serialized: bytes
+    """As `gettxoutsetinfo` has it (hash_serialized_3), in wire order."""
+    chain_tx_count: int
 
 
 def make_genesis(
@@ -246,12 +260,41 @@ REGTEST: Final = replace(
     is_preview=False,
 )
 
+
+def _assumed(height: int, block_hash: str, hash_serialized: str, chain_tx_count: int) -> AssumedCoins:
+    coins_hash = bytes.fromhex(hash_serialized)[::-1]
+    return AssumedCoins(height, BlockHash(bytes.fromhex(block_hash)[::-1]), coins_hash, chain_tx_count)
+
+
+_CORE_TEST_COINS = (
+    _assumed(
+        110,
+        "6affe030b7965ab538f820a56ef56c8149b7dc1d1c144af57113be080db7c397",
+        "b952555c8ab81fec46f3d4253b7af256d766ceb39fb7752b9d18cdf4a0141327",
+        111,
+    ),
+    _assumed(
+        200,
+        "385901ccbd69dff6bbd00065d01fb8a9e464dede7cfe0372443884f9b1dcf6b9",
+        "17dcc016d188d16068907cdeb38b75691a118d43053b8cd6a25969419381d13a",
+        201,
+    ),
+    _assumed(
+        299,
+        "7cc695046fec709f8c9394b6f928f81e81fd3ac20977bb68760fa1faa7916ea2",
+        "d2b051ff5e8eef46520350776f4100dd710a63447a8e01d917e92e79751a63e2",
+        334,
+    ),
+)
+"""Of the chains that Core's own tests build."""
+
 BTC_REGTEST: Final = replace(
     REGTEST,
     name="btc-regtest",
     unit="BTC",
     uri_scheme="bitcoin",
     max_money=Amount(21_000_000 * COIN),
+    assumed_coins=_CORE_TEST_COINS,
     message_start=bytes.fromhex("fabfb5da"),
     p2p_port=18444,
     http_port=18443,

@@ -46,6 +46,7 @@ deriveaddresses descriptor range*
 descriptorprocesspsbt psbt descriptors* sighashtype bip32derivs* finalize*
 disconnectnode address nodeid*
 dumpheaders filename
+dumptxoutset path type options{rollback~}
 echo arg0~ arg1~ arg2~ arg3~ arg4~ arg5~ arg6~ arg7~ arg8~ arg9~
 echojson arg0~ arg1~ arg2~ arg3~ arg4~ arg5~ arg6~ arg7~ arg8~ arg9~
 encryptwallet passphrase
@@ -142,6 +143,7 @@ listunspent minconf* maxconf* addresses* include_unsafe* query_options{minimumAm
     maximumCount* minimumSumAmount include_immature_coinbase*}
 listwalletdir
 listwallets
+loadtxoutset path
 loadwallet filename load_on_startup*
 lockunspent unlock* transactions* persistent*
 logging include* exclude*

@@ -25,6 +25,7 @@ from gldnode.rpc import (
     signing,
     stats,
     transactions,
+    txoutset,
     wallet_addresses,
     wallet_admin,
     wallet_coins,
@@ -61,6 +62,7 @@ _NODE: tuple[MethodGroup, ...] = (
     signing.methods,
     stats.methods,
     transactions.methods,
+    txoutset.methods,
 )
 _REGTEST: tuple[MethodGroup, ...] = (
     control.test_methods,

@@ -17,7 +17,7 @@ from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import display
 from gldnode.script.script import is_unspendable
 
-__all__ = ["block_stats", "methods"]
+__all__ = ["block_stats", "methods", "named_entry"]
 
 methods = MethodGroup("Blockchain")
 
@@ -128,7 +128,7 @@ def block_stats(block: Block, undo: BlockUndo, entry: BlockEntry, subsidy: int) 
     }
 
 
-def _named_entry(ctx: RpcContext, wanted: Any) -> BlockEntry:
+def named_entry(ctx: RpcContext, wanted: Any) -> BlockEntry:
     """The block of a height or hash (Core: ParseHashOrHeight)."""
     chainstate = ctx.node.chainstate
     if json_type(wanted) == "number":
@@ -167,7 +167,7 @@ def _named_entry(ctx: RpcContext, wanted: Any) -> BlockEntry:
 )
 async def getblockstats(ctx: RpcContext, hash_or_height: Any, stats: list[Any] | None) -> dict[str, Any]:
     chainstate = ctx.node.chainstate
-    entry = _named_entry(ctx, hash_or_height)
+    entry = named_entry(ctx, hash_or_height)
 
     def compute() -> dict[str, Any]:
         block, undo = read_block(chainstate, entry), read_undo(chainstate, entry)

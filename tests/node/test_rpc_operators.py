@@ -154,3 +154,34 @@ def test_orphans_and_known_addresses_may_be_looked_at(node: DaemonProcess) -> No
     assert failure(node, "sendmsgtopeer", 99, "ping", "00") == (-1, "Error: Could not send message to peer")
     assert failure(node, "sendmsgtopeer", 99, "thirteenchars", "")[1].endswith("max length is 12")
     assert failure(node, "sendmsgtopeer", 99, "ping", "zz") == (-8, "Error parsing input for msg")
+
+
+def test_a_snapshot_of_the_coins_is_as_of_the_tip_or_of_an_earlier_block(node: DaemonProcess) -> None:
+    before = node.call("gettxoutsetinfo")
+    spend(node, coinbase_of(node, 6), "49.99", ADDRESS)
+    node.call("generatetodescriptor", 2, ANYONE)
+    now = node.call("gettxoutsetinfo")
+    latest = node.call("dumptxoutset", "latest.dat", "latest")
+    assert latest["path"] == str(node.folder / "latest.dat")
+    assert (latest["txoutset_hash"], latest["coins_written"]) == (now["hash_serialized_3"], now["txouts"])
+    assert (latest["base_hash"], latest["base_height"]) == (now["bestblock"], now["height"])
+    assert latest["nchaintx"] == node.call("getchaintxstats")["txcount"]
+    assert (node.folder / "latest.dat").read_bytes()[:7] == b"utxo\xff\x02\x00"
+    earlier = node.call("dumptxoutset", "earlier.dat", "rollback", {"rollback": before["height"]})
+    assert (earlier["txoutset_hash"], earlier["base_hash"]) == (before["hash_serialized_3"], before["bestblock"])
+    named = node.cli("-named", "dumptxoutset", "named.dat", f"rollback={before['bestblock']}")
+    assert before["hash_serialized_3"] in named.stdout
+    assert sorted(path.name for path in node.folder.glob("*.dat*")) == ["earlier.dat", "latest.dat", "named.dat"]
+
+    assert "already exists" in failure(node, "dumptxoutset", "latest.dat", "latest")[1]
+    assert "for writing" in failure(node, "dumptxoutset", "no/where.dat", "latest")[1]
+    assert failure(node, "dumptxoutset", "x.dat")[1].startswith('Invalid snapshot type "" specified')
+    assert failure(node, "dumptxoutset", "x.dat", "latest", {"rollback": 5})[0] == -8
+    assert failure(node, "dumptxoutset", "x.dat", "rollback")[1].startswith("Target block height 299 after")
+    code, message = failure(node, "loadtxoutset", "latest.dat")
+    assert code == -32603
+    assert f"(hash: {now['bestblock']}). The following snapshot heights are available: 110, 200, 299" in message
+    missing = failure(node, "loadtxoutset", "missing.dat")
+    assert missing == (-8, f"Couldn't open file {node.folder / 'missing.dat'} for reading.")
+    (node.folder / "junk.dat").write_bytes(b"junk" * 20)
+    assert failure(node, "loadtxoutset", "junk.dat")[0] == -22
