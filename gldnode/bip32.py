@@ -33,13 +33,27 @@ __all__ = [
 ]
 
 HARDENED: Final = 0x80000000
+_SHA512 = hashlib.sha512()
+_INNER_PAD = bytes(value ^ 0x36 for value in range(256))
+_OUTER_PAD = bytes(value ^ 0x5C for value in range(256))
 _INDEX = re.compile(r"([0-9]{1,10})(['h]?)")
 
 
 class ExtendedKey:
     """A key of a BIP 32 tree, private or public, without a network: the text form takes its version bytes."""
 
-    __slots__ = ("_adder", "_chain_code", "_depth", "_fingerprint", "_number", "_parent", "_pubkey", "_secret")
+    __slots__ = (
+        "_adder",
+        "_chain_code",
+        "_depth",
+        "_fingerprint",
+        "_inner",
+        "_number",
+        "_outer",
+        "_parent",
+        "_pubkey",
+        "_secret",
+    )
 
     def __init__(
         self,
@@ -59,6 +73,7 @@ class ExtendedKey:
         self._number = number
         self._fingerprint = b""
         self._adder: Callable[[bytes], bytes] | None = None
+        self._inner = self._outer = _SHA512
 
     @classmethod
     def from_seed(cls, seed: bytes) -> "ExtendedKey":
@@ -120,19 +135,40 @@ class ExtendedKey:
         is_hardened = bool(index & HARDENED)
         if not 0 <= index < 1 << 32 or self._depth == 255 or (is_hardened and self._secret is None):
             raise DecodeError(f"cannot derive child {index}")
-        head = b"\x00" + self.secret if is_hardened else self._pubkey
-        digest = hmac.digest(self._chain_code, head + index.to_bytes(4, "big"), "sha512")
-        try:
-            if self._secret is None:
-                if self._adder is None:
-                    self._adder = point_adder(self._pubkey)
-                secret, pubkey = None, self._adder(digest[:32])
-            else:
+        secret = None
+        if self._secret is None:
+            pubkey, chain_code = self._public_child(index)
+        else:
+            head = b"\x00" + self.secret if is_hardened else self._pubkey
+            digest = hmac.digest(self._chain_code, head + index.to_bytes(4, "big"), "sha512")
+            try:
                 secret = seckey_tweak_add(self._secret, digest[:32])
-                pubkey = pubkey_of(secret)
+            except InvalidKey:
+                raise DecodeError(f"cannot derive child {index}") from None
+            pubkey, chain_code = pubkey_of(secret), digest[32:]
+        return ExtendedKey(pubkey, secret, chain_code, self._depth + 1, self.fingerprint, index)
+
+    def _public_child(self, index: int) -> tuple[bytes, bytes]:
+        """Public key and chain code of an unhardened child. Raises DecodeError."""
+        if self._adder is None:
+            self._inner = hashlib.sha512(self._chain_code.ljust(128, b"\0").translate(_INNER_PAD))
+            self._outer = hashlib.sha512(self._chain_code.ljust(128, b"\0").translate(_OUTER_PAD))
+            self._adder = point_adder(self._pubkey)
+        # HMAC (RFC 2104) from the states behind the key's two blocks, which all children share.
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(self._pubkey + index.to_bytes(4, "big"))
+        outer.update(inner.digest())
+        digest = outer.digest()
+        try:
+            return self._adder(digest[:32]), digest[32:]
         except InvalidKey:
             raise DecodeError(f"cannot derive child {index}") from None
-        return ExtendedKey(pubkey, secret, digest[32:], self._depth + 1, self.fingerprint, index)
+
+    def child_pubkey(self, index: int) -> bytes:
+        """The public key of `child(index)` of a public key, for those who want no more of it."""
+        if not 0 <= index < HARDENED or self._depth == 255 or self._secret is not None:
+            return self.child(index).pubkey
+        return self._public_child(index)[0]
 
     def derive(self, path: Iterable[int]) -> "ExtendedKey":
         key = self

@@ -9,7 +9,7 @@ from typing import Final
 
 from gldnode.address import script_to_address
 from gldnode.descriptor_parser import DescriptorParser
-from gldnode.descriptor_tree import Expansion, Node, TaprootTree, expand, map_keys, render, tapleaf_hash
+from gldnode.descriptor_tree import Expansion, Node, TaprootTree, expand, map_keys, render, script_at, tapleaf_hash
 from gldnode.errors import DecodeError
 from gldnode.keyexpr import DerivedKey, DescriptorError, KeyExpr
 from gldnode.params import ChainParams
@@ -135,6 +135,10 @@ class Descriptor:
     def expand(self, index: int = 0) -> Expansion:
         """Scripts and keys at `index`. Raises DescriptorError where a private key is missing."""
         return expand(self.root, index)
+
+    def script(self, index: int = 0) -> bytes:
+        """The first script at `index`. Raises DescriptorError where a private key is missing."""
+        return script_at(self.root, index)
 
     def at(self, index: int) -> "Descriptor":
         """The descriptor of this index alone, its keys derived and with their origins (Core: InferDescriptor)."""

@@ -113,6 +113,15 @@ class KeyExpr:
         fingerprint, path = self.origin or (self.extended.fingerprint, ())
         return DerivedKey(key.pubkey, fingerprint, path + steps, key.secret if key.is_private else None)
 
+    def pubkey_at(self, index: int) -> bytes:
+        """The public key of `derive(index)`, without what else there is to know of it."""
+        if self.wildcard is not Wildcard.PLAIN or self.is_private or self.extended is None:
+            return self.derive(index).pubkey
+        try:
+            return self._parent().child_pubkey(index)
+        except DecodeError:
+            raise DescriptorError("Cannot derive script without private keys") from None
+
     def at(self, index: int) -> "KeyExpr":
         """The bare public key at `index`, with its origin. Raises DescriptorError as `derive` does."""
         key = self.derive(index)

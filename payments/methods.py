@@ -131,7 +131,7 @@ class AddressSource:
 
     def derive(self, index: int) -> tuple[bytes, str]:
         """Script and address at `index`."""
-        script = self._descriptor.expand(index).scripts[0]
+        script = self._descriptor.script(index)
         address = script_to_address(script, self._params)
         assert address is not None, "checked when the descriptor was set"
         return script, address

@@ -206,3 +206,12 @@ def test_a_wrong_checksum_says_which_would_be_right() -> None:
     with pytest.raises(DescriptorError) as caught:
         parse_descriptor("raw(deadbeef)#89f8spxx", BITCOIN)
     assert str(caught.value) == "Provided checksum '89f8spxx' does not match computed checksum '89f8spxm'"
+
+
+@pytest.mark.parametrize("shape", ["wpkh({})", "pkh({})", "sh(wpkh({}))", "tr({})", "wsh(pk({}))", "sh(pk({}))"])
+def test_the_short_way_to_a_script_leads_to_the_same(shape: str) -> None:
+    key = ExtendedKey.from_seed(b"the short way")
+    for text in (key.to_text(BTC_REGTEST), key.to_public().to_text(BTC_REGTEST)):
+        descriptor = parse_descriptor(shape.format(f"{text}/7/*"), BTC_REGTEST)
+        for index in (0, 1, 2**31 - 1):
+            assert descriptor.script(index) == descriptor.expand(index).scripts[0]
