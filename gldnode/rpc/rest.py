@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gldnode.chain.entry import BlockEntry
 from gldnode.errors import DecodeError
+from gldnode.indexes import BlockFilterIndex
 from gldnode.primitives.codec import compact_size
 from gldnode.primitives.coin import Coin
 from gldnode.primitives.hashes import from_display_hex
@@ -74,7 +75,9 @@ def rest_routes(
         route("/rest/tx/{name}", _tx),
         route("/rest/mempool/{name}", _mempool),
         route("/rest/getutxos/{name:.*}", _coins),
-        route("/rest/blockfilter/basic/{name}", _filter),
+        route("/rest/blockfilter/{kind}/{name}", _filter),
+        route("/rest/blockfilterheaders/{kind}/{name}", _filter_headers),
+        route("/rest/blockfilterheaders/{kind}/{count}/{name}", _filter_headers),
         route("/rest/deploymentinfo/{name}", _deployments),
         route("/rest/{name:deploymentinfo\\.[a-z]+}", _deployments),
     ]
@@ -155,7 +158,8 @@ async def _block_hash(ctx: RpcContext, request: web.Request, name: str, form: st
     return _respond(form, entry.hash, {"blockhash": display(entry.hash)})
 
 
-async def _headers(ctx: RpcContext, request: web.Request, name: str, form: str) -> web.Response:
+def _following(ctx: RpcContext, request: web.Request, name: str) -> list[BlockEntry]:
+    """As many blocks of the active chain as are asked for, from the named one on; none for a stale one."""
     text = request.match_info.get("count") or request.query.get("count", "5")
     count = _number(text, "Header count", 1, MAX_HEADERS)
     chainstate = ctx.node.chainstate
@@ -164,6 +168,12 @@ async def _headers(ctx: RpcContext, request: web.Request, name: str, form: str) 
     while entry is not None and len(found) < count and chainstate.is_active(entry):
         found.append(entry)
         entry = chainstate.next_in_chain(entry)
+    return found
+
+
+async def _headers(ctx: RpcContext, request: web.Request, name: str, form: str) -> web.Response:
+    chainstate = ctx.node.chainstate
+    found = _following(ctx, request, name)
 
     def following(one: BlockEntry) -> bytes | None:
         after = chainstate.next_in_chain(one)
@@ -226,11 +236,28 @@ async def _mempool(ctx: RpcContext, request: web.Request, name: str, form: str) 
     return _respond(form, None, await mempool_entries.getrawmempool(ctx, *flags))
 
 
+def _check_filter_kind(ctx: RpcContext, request: web.Request) -> None:
+    kind = request.match_info["kind"]
+    if kind != "basic":
+        raise RestError(400, f"Unknown filtertype {kind[:80]}")
+    if ctx.services.get(BlockFilterIndex) is None:
+        raise RestError(400, f"Index is not enabled for filtertype {kind}")
+
+
 async def _filter(ctx: RpcContext, request: web.Request, name: str, form: str) -> web.Response:
+    _check_filter_kind(ctx, request)
     found = await chain.getblockfilter(ctx, _entry(ctx, name).hash, "basic")
     data = bytes.fromhex(found["filter"])
     wire = b"\x00" + _entry(ctx, name).hash + compact_size(len(data)) + data
     return _respond(form, wire, {"filter": found["filter"]})
+
+
+async def _filter_headers(ctx: RpcContext, request: web.Request, name: str, form: str) -> web.Response:
+    _check_filter_kind(ctx, request)
+    found = []
+    for entry in _following(ctx, request, name):
+        found.append((await chain.getblockfilter(ctx, entry.hash, "basic"))["header"])
+    return _respond(form, b"".join(from_display_hex(header) for header in found), found)
 
 
 async def _coins(ctx: RpcContext, request: web.Request, name: str, form: str) -> web.Response:

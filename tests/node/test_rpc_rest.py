@@ -35,7 +35,22 @@ def test_chain_and_blocks(daemon: DaemonProcess) -> None:
     assert get_json(daemon, f"spenttxouts/{first}.json") == [[]]
     assert get(daemon, f"spenttxouts/{first}.bin")[2] == b"\x01\x00"
     assert get_json(daemon, "deploymentinfo.json")["deployments"]["taproot"]["active"] is True
-    assert set(get_json(daemon, f"blockfilter/basic/{tip}.json")) == {"filter"}
+
+
+def test_filters_and_their_headers(daemon: DaemonProcess) -> None:
+    tip, first = daemon.call("getbestblockhash"), daemon.call("getblockhash", 1)
+    found = daemon.call("getblockfilter", tip)
+    assert get_json(daemon, f"blockfilter/basic/{tip}.json") == {"filter": found["filter"]}
+    assert get(daemon, f"blockfilter/basic/{tip}.hex")[2].decode().strip().endswith(found["filter"])
+    headers = [daemon.call("getblockfilter", daemon.call("getblockhash", height))["header"] for height in (1, 2)]
+    assert get_json(daemon, f"blockfilterheaders/basic/{first}.json?count=2") == headers
+    assert get_json(daemon, f"blockfilterheaders/basic/2/{first}.json") == headers
+    assert len(get_json(daemon, f"blockfilterheaders/basic/{first}.json")) == 5
+    assert get_json(daemon, f"blockfilterheaders/basic/{tip}.json") == [found["header"]]
+    wire = bytes.fromhex(headers[0])[::-1] + bytes.fromhex(headers[1])[::-1]
+    assert get(daemon, f"blockfilterheaders/basic/{first}.bin?count=2")[2] == wire
+    refused = get(daemon, f"blockfilter/odd/{tip}.json")
+    assert (refused[0], refused[2]) == (400, b"Unknown filtertype odd\r\n")
 
 
 def test_transactions_mempool_and_coins(daemon: DaemonProcess) -> None:
@@ -62,6 +77,9 @@ def test_transactions_mempool_and_coins(daemon: DaemonProcess) -> None:
         ("getutxos/.json", 400),
         ("mempool/odd.json", 400),
         ("mempool/contents.json?verbose=1", 400),
+        ("blockfilterheaders/odd/" + "11" * 32 + ".json", 400),
+        ("blockfilterheaders/basic/" + "11" * 32 + ".json", 404),
+        ("blockfilterheaders/basic/2001/" + "11" * 32 + ".json", 400),
         ("nothing", 404),
     ],
 )

@@ -1,4 +1,9 @@
-"""An unmodified ElectrumX on loopback, and a client of its protocol."""
+"""An unmodified ElectrumX on loopback, and a client of its protocol.
+
+From 1.20 on it pads its answers: after the first few of a connection each small one is held back until there are
+more, at most a second (PaddedRSTransport), whatever the node's answer took. A client that asks one thing after the
+other therefore waits a second for each.
+"""
 
 import json
 import os
