@@ -39,7 +39,7 @@ class PoolCore:
         self.scripts = ScriptVerifier(chain.script_cache)
         self.judge = Judge(chain, self.graph, options, self.deltas, self.floor, self.scripts)
         self.view = CoinView(chain, self.graph)
-        self.unbroadcast: frozenset[Txid] = frozenset()
+        self.unbroadcast: set[Txid] = set()
         self.sequence = 0
         self._changes = 0
         self._by_time: list[tuple[int, Txid]] = []
@@ -115,9 +115,7 @@ class PoolCore:
         if not txids:
             return []
         removed = self.graph.remove(txids)
-        gone = self.unbroadcast.intersection(txids)
-        if gone:
-            self.unbroadcast -= gone
+        self.unbroadcast.difference_update(txids)
         for entry in removed:
             if reason is not RemovalReason.BLOCK:
                 self.estimator.tx_removed(entry.tx.txid)

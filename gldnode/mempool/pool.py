@@ -311,7 +311,7 @@ class Mempool:
         deltas = self.prioritised()
         txs = [DumpedTx(one.tx, one.time, deltas.pop(one.tx.txid, 0)) for one in entries]
         key = self._entropy.bytes(8) if version == 2 else None
-        _write_atomically(path, encode_dump(MempoolDump(txs, deltas, self._core.unbroadcast), key))
+        _write_atomically(path, encode_dump(MempoolDump(txs, deltas, self.unbroadcast()), key))
         return len(txs)
 
     # --- relay (validation thread)
@@ -319,14 +319,18 @@ class Mempool:
     def set_unbroadcast(self, txid: Txid) -> None:
         """Submitted here and not yet asked for by any peer: to be announced again."""
         if txid in self._core.graph:
-            self._core.unbroadcast |= {txid}
+            self._core.unbroadcast.add(txid)
 
     def clear_unbroadcast(self, txid: Txid) -> None:
-        if txid in self._core.unbroadcast:
-            self._core.unbroadcast -= {txid}
+        self._core.unbroadcast.discard(txid)
+
+    def is_unbroadcast(self, txid: Txid) -> bool:
+        """Whether no peer has asked for it yet (any thread)."""
+        return txid in self._core.unbroadcast
 
     def unbroadcast(self) -> frozenset[Txid]:
-        return self._core.unbroadcast
+        """A copy, in one step of the interpreter (any thread)."""
+        return frozenset(self._core.unbroadcast)
 
     def check(self) -> None:
         """Assert the pool's invariants (Core: -checkmempool)."""

@@ -53,7 +53,6 @@ def _chunks(ctx: RpcContext, cluster: list[MempoolEntry]) -> list[Chunk]:
 def _described(ctx: RpcContext, entries: Sequence[MempoolEntry]) -> dict[str, Any]:
     """The facts of each, by its id."""
     pool = ctx.node.pool
-    unbroadcast = pool.unbroadcast()
     chunk_of = {
         one.txid: chunk
         for cluster in clusters_of(entries, pool.get)
@@ -61,7 +60,9 @@ def _described(ctx: RpcContext, entries: Sequence[MempoolEntry]) -> dict[str, An
         for one in chunk.entries
     }
     return {
-        display(entry.txid): _entry_json(entry, chunk_of[entry.txid], is_unbroadcast=entry.txid in unbroadcast)
+        display(entry.txid): _entry_json(
+            entry, chunk_of[entry.txid], is_unbroadcast=pool.is_unbroadcast(entry.txid)
+        )
         for entry in entries
     }
 
