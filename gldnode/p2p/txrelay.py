@@ -1,5 +1,6 @@
 """Transactions between peers: announced with a delay, asked for one peer at a time, orphans resolved."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from gldnode.errors import DecodeError, Reject
@@ -40,6 +41,8 @@ class TxRelay:
         self.requests = TxRequests(processing.entropy.bytes(16))
         self.recent_rejects: RecentSet[bytes] = RecentSet(60_000)
         """Wtxids refused since the last block: not asked for again."""
+        self._too_cheap: RecentSet[bytes] = RecentSet(60_000)
+        """Wtxids that only paid too little: not asked for again for their own sake, but for a child that pays."""
         self._recent_confirmed: RecentSet[bytes] = RecentSet(24_000)
         self._next_inbound_ms = 0
         self._next_rebroadcast = 0
@@ -53,7 +56,11 @@ class TxRelay:
         if is_wtxid != state.peer.wtxid_relay:
             return  # BIP 339: only the agreed kind
         state.known_txs.add(item.hash)
+        if is_wtxid:
+            self._orphan_known_to(state, Wtxid(item.hash))
         if self.has(item.hash, is_wtxid=is_wtxid) or self._p.chain.is_initial_block_download:
+            return
+        if item.hash in self._too_cheap:
             return
         some_wtxid = any(other.peer.wtxid_relay for other in self._p.peers.values())
         self.requests.announced(
@@ -96,6 +103,7 @@ class TxRelay:
         state.known_txs.add(tx.wtxid if state.peer.wtxid_relay else tx.txid)
         self.requests.refused(tx.txid, state.id)
         self.requests.refused(tx.wtxid, state.id)
+        self._orphan_known_to(state, tx.wtxid)
         if self.has(tx.wtxid, is_wtxid=True):
             self._force_relay(state, tx)
             return
@@ -164,10 +172,22 @@ class TxRelay:
         if state is None or any(parent in self.recent_rejects for parent in missing.parents):
             self._refuse(tx, state, missing)
             return
-        if not self._orphans.add(tx, state.id, self._p.clock.now()):
+        if self._orphans.add(tx, state.id, self._p.clock.now()):
+            self._ask_for_parents(state, missing.parents)
+
+    def _orphan_known_to(self, state: PeerState, wtxid: Wtxid) -> None:
+        """Another peer has an orphan of ours: it has the parents too, should the first one not answer."""
+        tx = self._orphans.get(wtxid)
+        if tx is None or state.id in self._orphans.peers_of(wtxid) or self._p.chain.is_initial_block_download:
             return
+        self._orphans.add(tx, state.id, self._p.clock.now())
+        coin = self._p.mempool.coin
+        missing = dict.fromkeys(txin.prevout.txid for txin in tx.inputs if coin(txin.prevout) is None)
+        self._ask_for_parents(state, missing)
+
+    def _ask_for_parents(self, state: PeerState, parents: Iterable[Txid]) -> None:
         now_ms = self._p.clock.now_ms()
-        for parent in missing.parents:
+        for parent in parents:
             state.known_txs.add(parent)
             if not self.has(parent, is_wtxid=False):
                 self.requests.announced(
@@ -181,6 +201,8 @@ class TxRelay:
         ):
             # A witness may have been cut off by whoever sent it: only the wtxid is known to be bad.
             self.recent_rejects.add(tx.wtxid)
+        elif isinstance(error, FeeReject):
+            self._too_cheap.add(tx.wtxid)
         self.requests.forget(tx.wtxid)
         self._p.log(
             f"{tx.txid[::-1].hex()} (wtxid={tx.wtxid[::-1].hex()}) from peer={state.id if state else -1} "
@@ -193,6 +215,7 @@ class TxRelay:
 
     def block_connected(self, block: Block) -> None:
         self.recent_rejects.clear()
+        self._too_cheap.clear()
         for tx in block.txs:
             self._recent_confirmed.add(tx.txid)
             self._recent_confirmed.add(tx.wtxid)
