@@ -77,12 +77,11 @@ def test_wrong_command_lines_are_status_1(daemon: DaemonProcess) -> None:
     assert (done.returncode, done.stderr) == (1, "error: Error parsing JSON: abc\n")
 
 
-def test_getinfo_and_completion(daemon: DaemonProcess) -> None:
+def test_getinfo(daemon: DaemonProcess) -> None:
     done = daemon.cli("-getinfo", "-color=always")
     assert done.returncode == 0
     assert "Blocks" in done.stdout
     assert "\x1b[" in done.stdout
     assert "\x1b[" not in daemon.cli("-getinfo").stdout
-    assert "getblockchaininfo" in run_cli("-completion").stdout
     assert run_cli("-version").stdout.startswith("Gold-Coin RPC client version")
     assert "-rpcwait" in run_cli("-help").stdout
