@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import TypeVar
 
@@ -27,7 +28,7 @@ from payments.methods import address_source
 from payments.outgoing import check_url
 from payments.quotas import check_open_invoices
 from payments.rates import Rates
-from payments.readiness import Readiness, readiness_of
+from payments.readiness import Readiness, max_tip_age, readiness_of
 from payments.repository import append_event, load_invoice
 from payments.risk import RiskReport, risk_report
 from payments.signals import topics_of
@@ -174,7 +175,12 @@ class InvoiceBook(StoreBook):
         """Whether new invoices are taken."""
         if store is not None and store.settings.allow_unsynced:
             return Readiness(True)
-        return readiness_of(self._host, self._vault.engine.cursor.height if self._vault.is_open else None)
+        height = self._vault.engine.cursor.height if self._vault.is_open else None
+        return readiness_of(self._host, height, self._max_tip_age)
+
+    @cached_property
+    def _max_tip_age(self) -> int:
+        return max_tip_age(self._host)
 
     def safe_mode(self) -> SafeMode | None:
         """What settlement waits for; None when it goes on."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gldnode.ports import NodeHost
 
-__all__ = ["Readiness", "readiness_of"]
+__all__ = ["Readiness", "max_tip_age", "readiness_of"]
 
 DAY_S = 86_400
 
@@ -25,15 +25,18 @@ def max_tip_age(host: NodeHost) -> int:
     return 0 if host.params.is_regtest else DAY_S
 
 
-def readiness_of(host: NodeHost, cursor_height: int | None) -> Readiness:
-    """The node's fitness; `cursor_height` is the follower's, None before the first store."""
+_READY = Readiness(True)
+
+
+def readiness_of(host: NodeHost, cursor_height: int | None, limit: int) -> Readiness:
+    """The node's fitness: `cursor_height` is the follower's, None before the first store, `limit` max_tip_age."""
     chain = host.chain
     tip = chain.tip
     if not host.params.is_regtest and chain.is_initial_block_download:
         return Readiness(False, f"The node is still downloading the chain (block {tip.height})")
-    limit, age = max_tip_age(host), host.clock.now() - tip.time
+    age = host.clock.now() - tip.time
     if limit and age > limit:
         return Readiness(False, f"The newest block is {age} seconds old, more than -maxtipage={limit}")
     if cursor_height is not None and tip.height - cursor_height > 10:
         return Readiness(False, f"The payments are at block {cursor_height}, the chain at {tip.height}")
-    return Readiness(True)
+    return _READY

@@ -9,11 +9,10 @@ that was gathered on top of it, raises CommitFailed, and nothing of either remai
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
 from itertools import islice
 from types import CoroutineType, TracebackType
-from typing import Any, Final, Self, TypeVar, final
+from typing import Final, Self, TypeVar, final
 
 from storage.documents import DocumentReader
 from storage.errors import CommitFailed, GuardFailed, StorageError
@@ -21,6 +20,7 @@ from storage.jsondocs import encode_json
 from storage.kv import KV, Snapshot, WriteBatch, key_range
 from storage.overlay import Overlay, merged
 from storage.records import encode_record
+from storage.writer import Writer
 
 __all__ = ["ABSENT", "Absent", "Database", "ReadSnapshot", "Txn"]
 
@@ -164,11 +164,13 @@ class ReadSnapshot(DocumentReader):
 class _Group:
     """Transactions that one write makes durable together."""
 
-    __slots__ = ("overlay", "sync", "waiters")
+    __slots__ = ("error", "overlay", "sync", "waiters")
 
     def __init__(self) -> None:
         self.overlay = Overlay()
         self.sync = False
+        self.error: BaseException | None = None
+        """What its write ended with."""
         self.waiters: list[asyncio.Future[None]] = []
 
     def settle(self, error: BaseException | None) -> None:
@@ -190,10 +192,9 @@ class Database:
         self._kv = kv
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._worker: ThreadPoolExecutor | None = None
+        self._writer: Writer | None = None
         self._gathering: _Group | None = None
         self._writing: _Group | None = None
-        self._write: Future[None] | None = None
         self._closed = False
 
     @property
@@ -259,8 +260,6 @@ class Database:
             return
         self._closed = True
         self._drain()
-        if self._worker is not None:
-            self._worker.shutdown()
         self._kv.close()
 
     def _run(self, fn: Callable[[Txn], T]) -> tuple[T, dict[bytes, bytes | None]]:
@@ -283,43 +282,45 @@ class Database:
             return result, txn.changes
 
     def _start_write(self) -> None:
-        group = self._gathering
-        if group is None or self._writing is not None or self._loop is None:
+        group, loop = self._gathering, self._loop
+        if group is None or self._writing is not None or loop is None:
             return
         self._gathering, self._writing = None, group
-        if self._worker is None:
-            self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"{self._name}-writer")
+        if self._writer is None:
+            self._writer = Writer(self._kv, f"{self._name}-writer")
         batch = WriteBatch()
         batch.ops = group.overlay.ops
-        self._write = self._worker.submit(self._kv.write, batch, sync=group.sync)
-        loop = self._loop
-        self._write.add_done_callback(lambda done: _call_soon(loop, self._written, group, done))
 
-    def _written(self, group: _Group, done: Future[None]) -> None:
+        def done(error: BaseException | None) -> None:
+            group.error = error
+            if not loop.is_closed():  # one that has ended meanwhile waits for nothing any more
+                loop.call_soon_threadsafe(self._written, group)
+
+        self._writer.submit(batch, group.sync, done)
+
+    def _written(self, group: _Group) -> None:
         if self._writing is not group:
             return  # settled by `close`
-        self._writing = self._write = None
-        error = done.exception()
-        group.settle(error)
-        if self._gathering is None or self._closed:
-            return  # `close`, which may run in another thread, sees to what is gathered
-        if error is not None:
+        self._conclude(group)
+        if self._gathering is not None and not self._closed:
+            self._start_write()  # after a `close`, which may run in another thread, it has been seen to
+
+    def _conclude(self, group: _Group) -> None:
+        """Tell those who wait what became of the group, and of what was gathered on top of a failed one."""
+        self._writing = None
+        group.settle(group.error)
+        if group.error is not None and self._gathering is not None:
             # It was computed from what the failed write should have made true.
             dependent, self._gathering = self._gathering, None
-            dependent.settle(error)
-        else:
-            self._start_write()
+            dependent.settle(group.error)
 
     def _drain(self) -> None:
         """Finish in this thread what is being written and what is gathered."""
-        writing, write = self._writing, self._write
-        if writing is not None and write is not None:
-            error = write.exception()  # waits
-            if self._writing is writing:
-                self._written_without_next(writing, write)
-            elif error is not None and self._gathering is not None:
-                dependent, self._gathering = self._gathering, None
-                dependent.settle(error)
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.finish()
+        if self._writing is not None:
+            self._conclude(self._writing)
         group, self._gathering = self._gathering, None
         if group is not None:
             batch = WriteBatch()
@@ -331,14 +332,6 @@ class Database:
             else:
                 group.settle(None)
 
-    def _written_without_next(self, group: _Group, done: Future[None]) -> None:
-        error = done.exception()
-        self._writing = self._write = None
-        group.settle(error)
-        if error is not None and self._gathering is not None:
-            dependent, self._gathering = self._gathering, None
-            dependent.settle(error)
-
     def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve another loop: the one before must have ended (tests run one after another)."""
         if self._loop is not None and not self._loop.is_closed() and (self._gathering or self._writing):
@@ -349,9 +342,3 @@ class Database:
                     group.waiters.clear()
             self._drain()
         self._loop = loop
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: Any) -> None:
-    """As `call_soon_threadsafe`; a loop that has ended meanwhile waits for nothing any more."""
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(callback, *args)
