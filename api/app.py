@@ -17,7 +17,8 @@ from api.openapi import openapi_document
 from api.options import SiteOptions
 from api.pages import page_routes
 from api.ratelimit import Rate, RateLimiter
-from api.routing import Access, RouteTable, aiohttp_handler, json_response
+from api.routeindex import PathHandler, RouteIndex
+from api.routing import Access, RouteTable, json_response, path_handler
 from api.server import LimitedRunner
 from api.supervise import NodeHandler, supervisor
 from gldnode.ports import NodeHost
@@ -112,32 +113,43 @@ def build_sites(
         coin_aliases=options.coin_aliases,
     )
     payments = payment_tables() if with_payments else []
-    default = _make_app(context, [*system_tables(with_node=True), *payments], with_payments)
+    default, index = _make_app(context, [*system_tables(with_node=True), *payments], with_payments)
     for method, path in (("*", "/"), ("*", "/wallet/{name:.*}")):  # behind the supervisor's short cut
         default.router.add_route(method, path, rpc)
     default.router.add_routes(node_routes)
     public = None
     if with_payments and options.public_binds:
-        public_app = _make_app(context, [*system_tables(with_node=False), *payments], with_payments)
-        public = LimitedRunner(public_app, supervisor(context, node_allowed=False), options.limits)
+        public_app, public_index = _make_app(context, [*system_tables(with_node=False), *payments], with_payments)
+        public = LimitedRunner(public_app, supervisor(context, public_index, node_allowed=False), options.limits)
     return Sites(
         context,
         options,
-        LimitedRunner(default, supervisor(context, node_allowed=True, rpc=rpc), options.limits),
+        LimitedRunner(default, supervisor(context, index, node_allowed=True, rpc=rpc), options.limits),
         public,
     )
 
 
-def _make_app(context: ApiContext, tables: Sequence[RouteTable], with_payments: bool) -> web.Application:
-    app = web.Application(client_max_size=_MAX_RPC_BYTES)
+def _make_app(
+    context: ApiContext, tables: Sequence[RouteTable], with_payments: bool
+) -> tuple[web.Application, RouteIndex]:
+    """The application with all routes, and the index of those that stand in the tables."""
+    app, index = web.Application(client_max_size=_MAX_RPC_BYTES), RouteIndex()
+
+    def add(method: str, path: str, handler: PathHandler) -> None:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await handler(request, dict(request.match_info))
+
+        index.add(method, path, handler)
+        app.router.add_route(method, path, handle)
+
     for method, path in GONE if with_payments else ():  # before the routes whose patterns would take them
-        app.router.add_route(method, path, gone)
+        add(method, path, gone)
     for table in tables:
         for route in table:
-            handler = aiohttp_handler(route, context, admit)
-            app.router.add_route(route.method, route.path, handler)
+            handler = path_handler(route, context, admit)
+            add(route.method, route.path, handler)
             if route.method == "GET" and route.access is Access.ANONYMOUS:  # load balancers ask with HEAD
-                app.router.add_route("HEAD", route.path, handler)
+                add("HEAD", route.path, handler)
     document = openapi_document(tables, context.host.params)
 
     async def docs_json(request: web.Request) -> web.StreamResponse:
@@ -145,7 +157,7 @@ def _make_app(context: ApiContext, tables: Sequence[RouteTable], with_payments: 
 
     app.router.add_get("/api/docs.json", docs_json)
     app.router.add_routes(page_routes(context, document, with_payments))
-    return app
+    return app, index
 
 
 def _node_version() -> str:

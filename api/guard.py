@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from aiohttp import web
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDictProxy, istr
 
 from api.errors import ApiError
 
@@ -21,15 +21,21 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 LOOPBACK: tuple[IPNetwork, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-_FORWARDING = (
-    "Forwarded",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Proto",
-    "X-Real-IP",
-    "Via",
-    "CF-Connecting-IP",
-    "True-Client-IP",
+_HOST = istr("Host")  # an istr is found without being lower-cased again
+_ORIGIN = istr("Origin")
+_SEC_FETCH_SITE = istr("Sec-Fetch-Site")
+_FORWARDING = tuple(
+    istr(name)
+    for name in (
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Real-IP",
+        "Via",
+        "CF-Connecting-IP",
+        "True-Client-IP",
+    )
 )
 
 
@@ -71,7 +77,7 @@ def check_host(headers: CIMultiDictProxy[str], required: bool, options: GuardOpt
 
     A name that an attacker points at our address would otherwise make us part of the attacker's origin.
     """
-    named = headers.getall("Host", [])
+    named = headers.getall(_HOST, ())
     if not named and not required:  # HTTP/1.0: no browser speaks it
         return
     if len(named) != 1:
@@ -172,15 +178,17 @@ def is_direct_local(request: web.BaseRequest) -> bool:
 
 
 def _check_no_browser(headers: CIMultiDictProxy[str]) -> None:
-    if "Origin" in headers or headers.get("Sec-Fetch-Site", "none").strip().lower() != "none":
+    site = headers.get(_SEC_FETCH_SITE)
+    if _ORIGIN in headers or (site is not None and site.strip().lower() != "none"):
         raise ApiError(403, "browser-refused", "Node routes do not answer web pages.")
 
 
 def _check_no_proxy(headers: CIMultiDictProxy[str]) -> None:
-    if any(name in headers for name in _FORWARDING):
-        raise ApiError(
-            403, "proxy-refused", "Node routes do not answer through a proxy; put it before -publicbind."
-        )
+    for name in _FORWARDING:
+        if name in headers:
+            raise ApiError(
+                403, "proxy-refused", "Node routes do not answer through a proxy; put it before -publicbind."
+            )
 
 
 def _within(address: IPAddress, networks: Iterable[IPNetwork]) -> bool:

@@ -1,13 +1,14 @@
 """Old addresses of Greenfield that clients still use: rewrites, and routes that are gone for good."""
 
 import re
+from collections.abc import Mapping
 
 from aiohttp import web
 from yarl import URL
 
 from api.errors import ApiError
 
-__all__ = ["GONE", "rewrite"]
+__all__ = ["GONE", "gone", "is_old", "rewrite"]
 
 _ON_CHAIN = re.compile(r"^(/api/v1/stores/[^/]+/payment-methods)/on-?chain/([^/]+)(/.*)?$", re.IGNORECASE)
 _WALLET_ENDS = ("/preview", "/generate")
@@ -25,6 +26,11 @@ GONE: tuple[tuple[str, str], ...] = (
 )
 
 
+def is_old(path: str) -> bool:
+    """Whether `rewrite` has to look at it. A slash at the end finds no route."""
+    return "hain/" in path
+
+
 def rewrite(request: web.BaseRequest) -> web.BaseRequest:
     """`request` under its present address. A slash at the end of an API path makes no difference."""
     path = request.path
@@ -33,7 +39,7 @@ def rewrite(request: web.BaseRequest) -> web.BaseRequest:
             rel_url=request.rel_url.with_path(request.rel_url.raw_path.rstrip("/"), encoded=True, keep_query=True)
         )
         path = request.path
-    match = _ON_CHAIN.match(path) if "hain/" in path else None
+    match = _ON_CHAIN.match(path) if is_old(path) else None
     if match is None:
         return request
     prefix, coin, rest = match[1], match[2], match[3] or ""
@@ -42,7 +48,7 @@ def rewrite(request: web.BaseRequest) -> web.BaseRequest:
     return request.clone(rel_url=url)
 
 
-async def gone(request: web.Request) -> web.StreamResponse:
+async def gone(request: web.Request, path: Mapping[str, str]) -> web.StreamResponse:
     """410 in Greenfield's words."""
     raise ApiError(
         410,

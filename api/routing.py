@@ -18,7 +18,9 @@ from api.context import ApiContext
 from api.errors import ApiError, ErrorShape, Invalid, Issue, error_body
 from api.jsonbody import MAX_BODY_BYTES, JsonError, decode_model
 from api.permissions import Permission
+from api.routeindex import PathHandler
 from api.translate import translate_error
+from gldnode.rpc.answer import JsonAnswer
 
 __all__ = ["Access", "Call", "Param", "ParamKind", "PlainText", "Principal", "Route", "RouteTable", "read_body"]
 
@@ -27,6 +29,9 @@ B = TypeVar("B")
 
 class NoBody(msgspec.Struct):
     """The body model of routes that take none."""
+
+
+NO_BODY = NoBody()
 
 
 class PlainText:
@@ -192,17 +197,14 @@ class RouteTable:
         return register
 
 
-def aiohttp_handler(
-    route: Route, context: ApiContext, gate: Gate
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler that aiohttp calls for `route`."""
+def path_handler(route: Route, context: ApiContext, gate: Gate) -> PathHandler:
+    """What answers `route`, given the values of its path's parameters."""
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request, path: Mapping[str, str]) -> web.StreamResponse:
         try:
-            path = dict(request.match_info)
             who, store_id = await gate(request, context, route, path)
             query = _read_query(request, route.query)
-            body = await _read_model(request, context, route)
+            body = NO_BODY if route.body is None else await _read_model(request, context, route, route.body)
             call = Call(request, context, route, path, query, body, who, store_id)
             return _respond(await route.handler(call), route.status)
         except Exception as error:
@@ -214,34 +216,46 @@ def aiohttp_handler(
     return handle
 
 
-def error_response(error: ApiError, shape: ErrorShape) -> web.Response:
+def error_response(error: ApiError, shape: ErrorShape) -> JsonAnswer:
     """The answer that tells `error`."""
     response = json_response(error_body(error, shape), error.status)
-    response.headers.update(error.headers)
+    if error.headers:
+        response.headers.update(error.headers)
     if error.status in (408, 413):
         response.force_close()
     return response
 
 
-def json_response(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+def json_response(value: Any, status: int = 200) -> JsonAnswer:
+    return JsonAnswer(msgspec.json.encode(value), status)
 
 
 async def read_body(request: web.BaseRequest, max_bytes: int, timeout_s: float) -> bytes:
     """The whole body. Raises ApiError: too large, too slow, or broken framing."""
     if (request.content_length or 0) > max_bytes:
         raise ApiError(413, "body-too-large", f"The body is larger than {max_bytes} bytes.")
-    body = bytearray()
     try:
-        async with asyncio.timeout(timeout_s):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise ApiError(413, "body-too-large", f"The body is larger than {max_bytes} bytes.")
+        if request.content.is_eof():  # it came with the headers: no need for a timer
+            body = request.content.read_nowait()
+        else:
+            async with asyncio.timeout(timeout_s):
+                body = await _gather(request, max_bytes)
     except TimeoutError as error:
         raise ApiError(408, "request-timeout", "The request's body took too long.") from error
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise ApiError(400, "malformed-request", "The request's body is not well-formed HTTP.") from error
+    if len(body) > max_bytes:
+        raise ApiError(413, "body-too-large", f"The body is larger than {max_bytes} bytes.")
+    return body
+
+
+async def _gather(request: web.BaseRequest, max_bytes: int) -> bytes:
+    """The body as it comes, up to the first piece behind `max_bytes`."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > max_bytes:
+            break
     return bytes(body)
 
 
@@ -253,9 +267,7 @@ def _respond(answer: Any, status: int) -> web.StreamResponse:
     return json_response(answer, status)
 
 
-async def _read_model(request: web.Request, context: ApiContext, route: Route) -> Any:
-    if route.body is None:
-        return NoBody()
+async def _read_model(request: web.Request, context: ApiContext, route: Route, model: type) -> Any:
     body = await read_body(request, route.max_bytes, context.limits.body_timeout_s)
     if not body.strip():
         if not route.body_optional:
@@ -264,7 +276,7 @@ async def _read_model(request: web.Request, context: ApiContext, route: Route) -
     elif "Content-Type" in request.headers and not _is_json(request.content_type):
         raise ApiError(415, "unsupported-media-type", "The body's Content-Type must be application/json.")
     try:
-        return decode_model(body, route.body, route.max_bytes)
+        return decode_model(body, model, route.max_bytes)
     except JsonError as error:
         status = 422 if route.shape is ErrorShape.GREENFIELD or error.path else 400
         code = "validation-failed" if error.path else "malformed-json"
@@ -276,6 +288,8 @@ def _is_json(content_type: str) -> bool:
 
 
 def _read_query(request: web.Request, params: Sequence[Param]) -> dict[str, Any]:
+    if not request.rel_url.raw_query_string:
+        return {param.name: [] if param.many else None for param in params}
     found: dict[str, Any] = {}
     given: dict[str, list[str]] = {}
     for name, value in request.query.items():

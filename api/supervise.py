@@ -8,9 +8,11 @@ from aiohttp import hdrs, web
 from api.context import ApiContext
 from api.errors import ApiError, ErrorShape
 from api.guard import Zone, check_request
-from api.legacy import rewrite
+from api.legacy import is_old, rewrite
+from api.routeindex import RouteIndex
 from api.routing import error_response
 from api.translate import translate_error
+from gldnode.rpc.answer import CommonHeaders, JsonAnswer
 
 __all__ = ["NodeHandler", "supervisor", "zone_of"]
 
@@ -34,6 +36,16 @@ _PAYMENT_PREFIXES = (
 _PAYMENT_PATHS = frozenset(("/health", "/docs", "/robots.txt", "/favicon.ico"))
 _API_PREFIXES = ("/api/", "/misc/")
 _CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
+_HEADERS = CommonHeaders({"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"})
+_API_HEADERS = CommonHeaders(
+    {
+        # Keys travel in a header that no browser adds by itself, so any origin may use the API.
+        "Access-Control-Allow-Origin": "*",
+        "Access-Control-Expose-Headers": "Retry-After, Location",
+        "Cache-Control": "no-store",
+        **_HEADERS.pairs,
+    }
+)
 
 
 def zone_of(path: str) -> Zone:
@@ -44,57 +56,64 @@ def zone_of(path: str) -> Zone:
 
 
 def supervisor(
-    context: ApiContext, *, node_allowed: bool, rpc: NodeHandler | None = None
+    context: ApiContext, index: RouteIndex, *, node_allowed: bool, rpc: NodeHandler | None = None
 ) -> Callable[[Handler], Handler]:
     """Wraps an application's handler. Without `node_allowed` (the public site) the node's paths do not exist.
 
-    `rpc` answers `/` and `/wallet/<name>` past the application's router, which costs as much as a small call.
+    `index` finds what stands in the route tables, and `rpc` answers `/` and `/wallet/<name>`, past the
+    application's router, which costs as much as a small call.
     """
 
     def supervise(inner: Handler) -> Handler:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            response = await _answer(request, inner, context, node_allowed, rpc)
-            if not response.prepared:
-                _set_headers(request, response)
+            assert isinstance(request, web.Request)
+            try:
+                response = await answer(request)
+            except web.HTTPException as error:
+                response = _from_http(error)
+            except ConnectionError:
+                raise  # the caller went away; the connection closes
+            except Exception as error:
+                known = translate_error(error)
+                if known is None:
+                    _log.exception("unhandled error answering %s %s", request.method, request.path)
+                    known = ApiError(500, "internal-error", "Something went wrong here; the log has more.")
+                response = error_response(known, ErrorShape.OBJECT)
+            common = _API_HEADERS if request.path.startswith(_API_PREFIXES) else _HEADERS
+            if isinstance(response, JsonAnswer):
+                response.common = common
+            elif not response.prepared:
+                common.add_to(response)
             return response
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            path = request.path
+            zone = zone_of(path)
+            if zone is Zone.NODE and not node_allowed:
+                check_request(request, Zone.PAYMENTS, context.guard)
+                raise ApiError(404, "not-found", "There is nothing here.")
+            check_request(request, zone, context.guard)
+            if hdrs.EXPECT not in request.headers:
+                if rpc is not None and _is_rpc(path):
+                    return await rpc(request)
+                found = None if is_old(path) else index.find(request.method, request.rel_url.raw_path)
+                if found is not None:
+                    handler, values = found
+                    return await handler(request, values)
+            if _is_preflight(request):
+                return _preflight(request)
+            return await inner(rewrite(request))
 
         return handle
 
     return supervise
 
 
-async def _answer(
-    request: web.BaseRequest, inner: Handler, context: ApiContext, node_allowed: bool, rpc: NodeHandler | None
-) -> web.StreamResponse:
-    try:
-        zone = zone_of(request.path)
-        if zone is Zone.NODE and not node_allowed:
-            check_request(request, Zone.PAYMENTS, context.guard)
-            raise ApiError(404, "not-found", "There is nothing here.")
-        check_request(request, zone, context.guard)
-        if rpc is not None and _is_rpc(request.path) and hdrs.EXPECT not in request.headers:
-            assert isinstance(request, web.Request)
-            return await rpc(request)
-        if _is_preflight(request):
-            return _preflight(request)
-        return await inner(rewrite(request))
-    except web.HTTPException as error:
-        return _from_http(error)
-    except ConnectionError:
-        raise  # the caller went away; aiohttp closes
-    except Exception as error:
-        known = translate_error(error)
-        if known is None:
-            _log.exception("unhandled error answering %s %s", request.method, request.path)
-            known = ApiError(500, "internal-error", "Something went wrong here; the log has more.")
-        return error_response(known, ErrorShape.OBJECT)
-
-
 def _is_rpc(path: str) -> bool:
     return path == "/" or path.startswith("/wallet/")
 
 
-def _from_http(error: web.HTTPException) -> web.Response:
+def _from_http(error: web.HTTPException) -> web.StreamResponse:
     """aiohttp's own refusals (no route, wrong method, body too large, Expect) with our body."""
     match error.status:
         case 404:
@@ -136,14 +155,3 @@ def _preflight(request: web.BaseRequest) -> web.Response:
             "Access-Control-Max-Age": "600",
         },
     )
-
-
-def _set_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Keys travel in a header that no browser adds by itself, so any origin may use the API."""
-    headers = response.headers
-    if request.path.startswith(_API_PREFIXES):
-        headers.setdefault("Access-Control-Allow-Origin", "*")
-        headers.setdefault("Access-Control-Expose-Headers", "Retry-After, Location")
-        headers.setdefault("Cache-Control", "no-store")
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("Referrer-Policy", "no-referrer")

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
 from api.errors import ApiError
 from api.routing import Call
+from gldnode.rpc.answer import JsonAnswer
 from payments.invoice import Invoice
 from payments.service import Idempotency, Sent
 
@@ -31,7 +31,9 @@ def idempotency_of(call: Call[Any], render: Callable[[Invoice], bytes]) -> Idemp
     return Idempotency(who.key_id or who.user_id or "", route, key, hashlib.sha256(body).digest(), render)
 
 
-def sent(result: Sent, render: Callable[[Invoice], bytes]) -> web.Response:
-    body = result.stored if result.stored is not None else render(result.invoice)
-    headers = {"Idempotency-Replayed": "true"} if result.stored is not None else {}
-    return web.Response(body=body, content_type="application/json", headers=headers)
+def sent(result: Sent, render: Callable[[Invoice], bytes]) -> JsonAnswer:
+    if result.stored is None:
+        return JsonAnswer(render(result.invoice))
+    replayed = JsonAnswer(result.stored)
+    replayed.headers["Idempotency-Replayed"] = "true"
+    return replayed

@@ -24,6 +24,7 @@ from api.models.invoices import (
 )
 from api.routing import Call, Param, ParamKind, RouteTable
 from api.views import invoice_answer, method_answers
+from gldnode.rpc.answer import JsonAnswer
 from payments.errors import not_found
 from payments.invoice import Invoice, SpeedPolicy, Status
 from payments.methods import normalise_method_id
@@ -74,7 +75,7 @@ def invoice_of(call: Call[Any]) -> Invoice:
     answer=InvoiceAnswer,
     summary="Create an invoice",
 )
-async def create_invoice(call: Call[InvoiceRequest]) -> web.Response:
+async def create_invoice(call: Call[InvoiceRequest]) -> JsonAnswer:
     draft = _draft(call)
     render: Callable[[Invoice], bytes] = lambda invoice: msgspec.json.encode(invoice_answer(call.context, invoice))  # noqa: E731
     result = await call.context.service.create_invoice(call.store, draft, idempotency=idempotency_of(call, render))
@@ -128,8 +129,10 @@ async def list_invoices(call: Call[None]) -> web.StreamResponse:
     page = call.context.service.list_invoices(call.store, wanted)
     if query["take"] is None and page.cursor is not None:
         return await _send_all(call, wanted, page)
-    headers = {"X-Next-Cursor": page.cursor} if page.cursor else {}
-    return web.Response(body=b"[" + _encoded(call, page) + b"]", content_type="application/json", headers=headers)
+    answer = JsonAnswer(b"[" + _encoded(call, page) + b"]")
+    if page.cursor:
+        answer.headers["X-Next-Cursor"] = page.cursor
+    return answer
 
 
 async def _send_all(call: Call[None], wanted: InvoiceFilter, page: InvoicePage) -> web.StreamResponse:

@@ -117,6 +117,8 @@ def check_arguments(
     params: Sequence[Param], given: Sequence[Any] | Mapping[str, Any] | None, help_text: Callable[[], str]
 ) -> dict[str, Any]:
     """The handler's keyword arguments for what the caller gave by position, by name or both. Raises RpcError."""
+    if not params and not given:
+        return {}
     positional = _positions(params, given)
     if len(positional) > len(params):
         raise RpcError(RpcCode.MISC_ERROR, help_text())

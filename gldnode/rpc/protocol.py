@@ -49,7 +49,7 @@ def parse_body(body: bytes) -> Any:
         raise RpcError(RpcCode.PARSE_ERROR, "Parse error") from None
     if not isinstance(value, (dict, list)):
         raise RpcError(RpcCode.PARSE_ERROR, "Top-level object parse error")
-    if _too_deep(value):
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _too_deep(value):
         raise RpcError(RpcCode.PARSE_ERROR, "Parse error")
     return value
 

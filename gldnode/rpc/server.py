@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from gldnode.errors import DecodeError, NodeError, Reject
 from gldnode.log import mask_params
 from gldnode.node import Node, NodeStopped
 from gldnode.rpc import protocol
+from gldnode.rpc.answer import JsonAnswer
 from gldnode.rpc.auth import RpcAuth
 from gldnode.rpc.context import RpcContext, Services
 from gldnode.rpc.errors import RpcCode, RpcError
@@ -35,7 +35,6 @@ MAX_BODY_BYTES: Final = 0x02000000
 BODY_TIMEOUT_S: Final = 30
 BAD_PASSWORD_PAUSE_S: Final = 0.25
 _WORKERS: Final = 16  # calls that Core would be working on while its queue fills
-_JSON: Final = {"Content-Type": "application/json"}  # exactly: ElectrumX compares the whole value
 
 
 @dataclass(slots=True)
@@ -51,14 +50,14 @@ class ServerState:
     """Running calls: method and monotonic start."""
     _numbers: "Iterator[int]" = field(default_factory=count)
 
-    @contextmanager
-    def running(self, method: str) -> "Iterator[None]":
+    def begin(self, method: str) -> int:
+        """Note a running call; its number, for `end`."""
         number = next(self._numbers)
         self.active[number] = (method, time.monotonic())
-        try:
-            yield
-        finally:
-            del self.active[number]
+        return number
+
+    def end(self, number: int) -> None:
+        del self.active[number]
 
 
 class RpcHttp:
@@ -106,7 +105,7 @@ class RpcHttp:
         finally:
             self._busy -= 1
 
-    async def _answer(self, user: str, wallet_name: str | None, body: bytes) -> web.Response:
+    async def _answer(self, user: str, wallet_name: str | None, body: bytes) -> web.StreamResponse:
         ctx = RpcContext(self._node, self._services, self._registry, self._state, user, wallet_name)
         call = Call()
         try:
@@ -126,7 +125,7 @@ class RpcHttp:
             return web.Response(status=204)
         return _json(reply, 200 if error is None or call.v2 else protocol.http_status(error))
 
-    async def _answer_batch(self, ctx: RpcContext, values: Sequence[Any]) -> web.Response:
+    async def _answer_batch(self, ctx: RpcContext, values: Sequence[Any]) -> web.StreamResponse:
         for value in values:
             method = value.get("method") if isinstance(value, dict) else None
             if isinstance(method, str) and not self._auth.allows(ctx.user, method):
@@ -172,12 +171,15 @@ class RpcHttp:
             method = self._registry.get(call.method)
             if method is None or method.needs_warm:
                 raise RpcError(RpcCode.IN_WARMUP, self._state.warmup)
-        with self._state.running(call.method):
+        number = self._state.begin(call.method)
+        try:
             return await self._registry.call(ctx, call.method, call.params)
+        finally:
+            self._state.end(number)
 
 
-def _json(body: bytes, status: int) -> web.Response:
-    return web.Response(status=status, body=body + b"\n", headers=_JSON)
+def _json(body: bytes, status: int) -> JsonAnswer:
+    return JsonAnswer(body + b"\n", status)
 
 
 def _wallet_name(request: web.Request) -> str | None:
@@ -194,7 +196,7 @@ async def _read_body(request: web.Request) -> bytes | web.Response:
     if request.content_length is None or request.content_length <= MAX_BODY_BYTES:
         try:
             if request.content.is_eof():  # it came with the headers: no need for a timer
-                body = await request.read()
+                body = request.content.read_nowait()
             else:
                 async with asyncio.timeout(BODY_TIMEOUT_S):
                     body = await request.read()

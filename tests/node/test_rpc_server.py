@@ -126,3 +126,15 @@ def test_cookie_is_private_and_only_ours_is_removed(tmp_path: Path) -> None:
     assert not path.exists()
     with pytest.raises(ConfigError, match="rpccookieperms"):
         write_cookie(path, SystemEntropy(), "everyone")
+
+
+def test_a_header_that_proved_a_user_is_known_again(tmp_path: Path) -> None:
+    auth = auth_of("-rpcuser=u", "-rpcpassword=p", base=tmp_path)
+    header = "Basic " + base64.b64encode(b"u:p").decode()
+    for _ in range(2):
+        assert auth.user_of(header) == "u"
+        assert auth.user_of(header[:-1]) is None
+        assert auth.user_of("Basic " + base64.b64encode(b"u:q").decode()) is None
+        assert auth.user_of("Basic \udcff") is None
+    auth.add_user("v", "w")
+    assert auth.user_of(header) == "u"

@@ -1,0 +1,319 @@
+"""One HTTP connection: aiohttp's protocol with the limits it lacks, and without its task for every request.
+
+A connection has one task, which answers its requests one after the other. The first step of a request is taken at
+once where its last bytes arrive, in the name of that task; most requests end in it, and the task sleeps on. One
+that has to wait goes on in the task, as any coroutine does.
+"""
+
+import asyncio
+import logging
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.client_exceptions import ClientConnectionResetError
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_writer import HttpVersion11, StreamWriter
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import _PAYLOAD_ACCESS_ERROR, ERROR, _ErrInfo
+
+from api.guard import IPAddress, parse_peer
+from gldnode.rpc.answer import JSON, JsonAnswer
+
+if TYPE_CHECKING:
+    from api.server import LimitedServer
+
+__all__ = ["LimitedProtocol"]
+
+_log = logging.getLogger(__name__)
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {JSON}\r\n".encode()
+    for status in HTTPStatus
+}
+_ONE_WRITE = 1 << 16  # a larger body is not copied behind its headers
+
+
+class LimitedProtocol(web.RequestHandler):
+    """One connection."""
+
+    __slots__ = ("_address", "_begun", "_header_timer", "_is_over", "_limits", "_server")
+
+    def __init__(self, server: "LimitedServer", loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
+        super().__init__(server, loop=loop, **kwargs)
+        self._server = server
+        self._limits = server.limits
+        self._address: IPAddress | None = None
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._begun: tuple[Coroutine[Any, Any, None], Any] | None = None
+        """A request whose first step was taken, and what it waits for."""
+        self._is_over = False
+
+    # --- begin, bytes, end ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._address = parse_peer(transport.get_extra_info("peername"))
+        admitted = self._server.admit(self._address)
+        super().connection_made(transport)
+        if admitted:
+            self._start_header_timer()
+        else:
+            self._refuse(
+                429, "Too Many Requests", "too-many-connections", "This address has too many connections."
+            )
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_header_timer()
+        if self._manager is not None:
+            self._server.leave(self._address)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        idle, self._waiter = self._waiter, None  # so that aiohttp does not wake the task
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = idle
+        if self._request_count != before:
+            self._stop_header_timer()
+            if idle is not None and not idle.done():
+                self._begin(idle)
+        elif self._header_timer is None and idle is not None and data:
+            self._start_header_timer()  # the first bytes of a further request on a kept connection
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # aiohttp lets the parser run at every read of a body, also where nothing was held back.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    # --- requests ---
+
+    def _begin(self, idle: "asyncio.Future[None]") -> None:
+        """Take the first step of the request that has come; wake the task where there is more to do."""
+        task = self._task_handler
+        if task is None or asyncio.current_task(self._loop) is not None:
+            idle.set_result(None)
+            return
+        work = self._answer_next()
+        asyncio._enter_task(self._loop, task)
+        try:
+            waits_for = work.send(None)
+        except StopIteration:
+            more = bool(self._messages) or self._is_over
+        except asyncio.CancelledError:  # as if the task had been cancelled: it closed the connection
+            more = True
+        else:
+            self._begun, more = (work, waits_for), True
+        finally:
+            asyncio._leave_task(self._loop, task)
+        if more and not idle.done():
+            idle.set_result(None)
+
+    async def start(self) -> None:
+        """The connection's task: sleep until requests come, answer them in order, close at the end."""
+        while not self._force_close and not self._is_over:
+            if not self._messages:
+                await self._sleep()
+            if self._begun is not None:
+                (work, waits_for), self._begun = self._begun, None
+                await _go_on(work, waits_for)
+            elif self._messages and not self._is_over:
+                await self._answer_next()
+            if self._messages:
+                await asyncio.sleep(0)  # others' turn between requests that came in one piece
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+
+    async def _sleep(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            if self._begun is not None:
+                self._begun[0].close()
+            raise
+        finally:
+            self._waiter = None
+
+    async def _answer_next(self) -> None:
+        """Answer the oldest request, and see whether the connection goes on."""
+        message, payload = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+        manager, factory, handler, task = (
+            self._manager,
+            self._request_factory,
+            self._request_handler,
+            self._task_handler,
+        )
+        self._is_over = True  # until the answer was given
+        if manager is None or factory is None or handler is None or task is None:
+            return  # the caller went away
+        manager.requests_count += 1
+        writer = StreamWriter(self, self._loop)
+        if isinstance(message, _ErrInfo):
+            handler, message = self._make_error_handler(message), ERROR
+        request = factory(message, payload, self, writer, task)
+        try:
+            await self._respond(request, handler)
+            if not payload.is_eof():
+                await self._linger(payload)
+            payload.set_exception(_PAYLOAD_ACCESS_ERROR)
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        except ConnectionError:
+            return  # the caller went away
+        except Exception:
+            _log.exception("unhandled error answering %s", request.remote)
+            self.force_close()
+        finally:
+            request._task = None  # type: ignore[assignment]  # breaks a cycle
+        if self._keepalive and not self._close and not self._force_close:
+            self._is_over = False
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            if self._keepalive_handle is None:
+                self._keepalive_handle = self._loop.call_at(
+                    self._next_keepalive_close_time, self._process_keepalive
+                )
+
+    async def _respond(self, request: web.BaseRequest, handler: Handler) -> None:
+        """Have it answered and write the answer. Raises ConnectionError where nobody reads it any more."""
+        self._request_in_progress = True
+        self._current_request = request
+        try:
+            try:
+                response = await handler(request)
+            except ConnectionError:
+                raise
+            except Exception as error:  # supervisor: what the sites' own let through is our bug
+                response = self.handle_error(request, 500, error)
+            finally:
+                self._current_request = None
+            if isinstance(response, JsonAnswer) and response.is_plain and self._takes_plain(request):
+                self._keepalive = True
+                await self._write_plain(response)
+                return
+            response, lost = await self.finish_response(request, response, None)
+            if lost:
+                raise ClientConnectionResetError("the caller went away")
+            self._keepalive = bool(response.keep_alive)
+        finally:
+            self._request_in_progress = False
+            if self._handler_waiter is not None:
+                self._handler_waiter.set_result(None)
+
+    def _takes_plain(self, request: web.BaseRequest) -> bool:
+        """HTTP/1.1 on a connection that is kept: no header depends on the request."""
+        return (
+            request.version == HttpVersion11
+            and request.keep_alive
+            and request.method != hdrs.METH_HEAD
+            and not self._upgraded
+        )
+
+    async def _write_plain(self, answer: JsonAnswer) -> None:
+        """Headers and body in one write. Raises ConnectionError."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("the caller went away")
+        body = answer.body
+        head = b"%bContent-Length: %d\r\n%bDate: %b\r\n\r\n" % (
+            _STATUS_LINES[answer.status],
+            len(body),
+            answer.common.lines,
+            rfc822_formatted_time().encode(),
+        )
+        if len(body) <= _ONE_WRITE:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
+        if self._paused:
+            await self._drain_helper()
+
+    async def _linger(self, payload: StreamReader) -> None:
+        """Read what is left of a body for a while: closing at once could destroy the answer on its way."""
+        end = self._loop.time() + self._lingering_time
+        try:
+            while not self._force_close and not payload.is_eof() and self._loop.time() < end:
+                async with asyncio.timeout_at(end):
+                    await payload.readany()
+        except TimeoutError:
+            pass
+        if not payload.is_eof() and not self._force_close:
+            self.close()
+
+    # --- limits ---
+
+    def _start_header_timer(self) -> None:
+        self._header_timer = self._loop.call_later(self._limits.header_timeout_s, self._header_timeout)
+
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _header_timeout(self) -> None:
+        self._header_timer = None
+        self._refuse(408, "Request Timeout", "request-timeout", "The request's headers took too long.")
+
+    def _refuse(self, status: int, reason: str, code: str, message: str) -> None:
+        """Answer without a request and close."""
+        transport = self.transport
+        if transport is not None:
+            body = msgspec.json.encode({"code": code, "message": message})
+            head = (
+                f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            )
+            transport.write(head.encode() + body)
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Our JSON for what aiohttp's parser refuses; no traceback, since only the caller is at fault."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        if isinstance(exc, HttpProcessingError):
+            status, code, text = 400, "malformed-request", "The request is not well-formed HTTP."
+            _log.debug("malformed HTTP from %s: %r", request.remote, exc)
+        else:
+            status, code, text = 500, "internal-error", "Something went wrong here; the log has more."
+            _log.error("unhandled error answering %s", request.remote, exc_info=exc)
+        body = msgspec.json.encode({"code": code, "message": text})
+        response = web.Response(status=status, body=body, content_type="application/json")
+        response.force_close()
+        return response
+
+
+@types.coroutine
+def _go_on(work: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Drive `work`, whose first step was taken elsewhere and waits for `waits_for`, to its end."""
+    while True:
+        try:
+            yield waits_for
+        except BaseException as thrown:  # a cancellation: the work's own business
+            try:
+                waits_for = work.throw(thrown)
+            except StopIteration:
+                return
+        else:
+            yield from work
+            return

@@ -1,0 +1,184 @@
+"""Connections as clients use them: kept, pipelined, closed, old, and left in the middle of a request.
+
+The stub of the RPC answers `/wallet/<handler>/…` by the handler of that name.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from gldnode.rpc.answer import JsonAnswer
+from tests.support.http import Running, StubHost, Wire, parse_answer, running_sites
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LAST = "Connection: close\r\n"
+LARGE = 1_000_000
+
+
+async def plain(request: web.Request) -> web.StreamResponse:
+    """Answered in its first step, where the body came with the headers."""
+    body = request.content.read_nowait() if request.content.is_eof() else await request.read()
+    return JsonAnswer(msgspec.json.encode({"path": request.path, "bytes": len(body)}))
+
+
+async def waits(request: web.Request) -> web.StreamResponse:
+    """Waits, under a time limit that begins in the first step."""
+    async with asyncio.timeout(5):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
+    return await plain(request)
+
+
+async def late(request: web.Request) -> web.StreamResponse:
+    """Waits longer than its time limit lets it."""
+    try:
+        async with asyncio.timeout(0.02):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        await asyncio.sleep(0)
+        return JsonAnswer(b'"late"')
+    raise AssertionError
+
+
+async def large(request: web.Request) -> web.StreamResponse:
+    return JsonAnswer(b'"' + b"x" * LARGE + b'"')
+
+
+async def fails(request: web.Request) -> web.StreamResponse:
+    raise ZeroDivisionError
+
+
+HANDLERS = {handler.__name__: handler for handler in (plain, waits, late, large, fails)}
+
+
+async def by_name(request: web.Request) -> web.StreamResponse:
+    return await HANDLERS[request.path.split("/")[2]](request)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def node() -> AsyncIterator[Running]:
+    async with running_sites(StubHost(), rpc=by_name) as running:
+        yield running
+
+
+def post(name: str, more: str = "", *, body: bytes = b"{}", version: str = "1.1") -> bytes:
+    head = f"POST /wallet/{name} HTTP/{version}\r\nHost: localhost\r\n{more}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("name", ["plain", "waits"])
+async def test_pipelined_requests_are_answered_in_their_order(node: Running, name: str) -> None:
+    many = [post(f"{name}/{number}") for number in range(60)]
+    data = await node.wire.exchange(b"".join([*many, post(f"{name}/last", LAST)]))
+    places = [data.index(b'/%d"' % number) for number in range(60)]
+    assert places == sorted(places)
+    assert data.count(b"HTTP/1.1 200 OK") == 61
+    assert data.index(b'/last"') > places[-1]
+
+
+async def test_a_request_that_waits_keeps_those_behind_it_waiting(node: Running) -> None:
+    data = await node.wire.exchange(post("waits/1"), post("plain/2"), post("plain/3", LAST))
+    assert data.index(b"waits/1") < data.index(b"plain/2") < data.index(b"plain/3")
+
+
+@pytest.mark.parametrize("name", ["plain", "waits"])
+async def test_what_comes_behind_the_last_request_is_not_answered(node: Running, name: str) -> None:
+    data = await node.wire.exchange(post(f"{name}/1", LAST), post("plain/2"), pause_s=0.01)
+    assert data.count(b"HTTP/1.1 ") == 1
+    assert parse_answer(data).headers["Connection"] == "close"
+
+
+async def test_a_kept_connection_serves_one_request_after_the_other(node: Running) -> None:
+    parts = [post("plain/1"), post("waits/2"), post("plain/3"), post("plain/4", LAST)]
+    data = await node.wire.exchange(*parts, pause_s=0.05)
+    assert data.count(b"HTTP/1.1 200 OK") == 4
+
+
+async def test_a_body_in_pieces_is_waited_for(node: Running) -> None:
+    whole = post("plain", LAST, body=b"x" * 1000)
+    data = await node.wire.exchange(whole[:-900], whole[-900:-100], whole[-100:], pause_s=0.02)
+    assert parse_answer(data).json["bytes"] == 1000
+
+
+async def test_http_1_0_closes_unless_it_is_asked_to_keep(node: Running) -> None:
+    data = await node.wire.exchange(post("plain/1", version="1.0"))
+    assert data.startswith(b"HTTP/1.0 200 OK")
+    kept = post("plain/1", "Connection: keep-alive\r\n", version="1.0")
+    data = await node.wire.exchange(kept, post("plain/2", version="1.0"), pause_s=0.02)
+    assert data.count(b"HTTP/1.0 200 OK") == 2
+    assert parse_answer(data).headers["Connection"] == "keep-alive"
+
+
+async def test_every_form_of_the_answer_has_the_same_headers(node: Running) -> None:
+    last = parse_answer(await node.wire.exchange(post("plain/1", LAST))).headers
+    kept = parse_answer(await node.wire.exchange(post("plain/1"), post("plain/2", LAST), pause_s=0.02)).headers
+    assert {name for name in last if name not in ("Connection", "Server")} == kept.keys()
+    assert all(kept[name] == last[name] for name in kept.keys() - {"Date"})
+    assert kept["X-Content-Type-Options"] == "nosniff"
+    assert kept["Content-Type"] == "application/json"
+
+
+async def test_a_head_answer_has_no_body(node: Running) -> None:
+    request = b"HEAD /api/v1/health HTTP/1.1\r\nHost: localhost\r\n"
+    data = await node.wire.exchange(request + b"\r\n" + request + b"Connection: close\r\n\r\n")
+    assert data.count(b"HTTP/1.1 200 OK") == 2
+    assert b"{" not in data
+    assert b"Content-Length: 21" in data
+
+
+async def test_a_large_answer_arrives_whole(node: Running) -> None:
+    data = await node.wire.exchange(post("large") + post("large", LAST))
+    assert data.count(b"x" * LARGE + b'"') == 2
+
+
+async def test_a_time_limit_begun_in_the_first_step_holds(node: Running) -> None:
+    data = await node.wire.exchange(post("late") + post("late", LAST))
+    assert data.count(b'"late"') == 2
+
+
+async def test_a_failing_handler_is_answered_and_the_connection_goes_on(node: Running) -> None:
+    data = await node.wire.exchange(post("fails") + post("fails", LAST))
+    assert data.count(b"HTTP/1.1 500 ") == 2
+    assert b"ZeroDivisionError" not in data
+
+
+async def test_a_caller_that_goes_away_is_done_with(node: Running) -> None:
+    address = node.sites.addresses[0]
+    for _ in range(3):
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(post("waits"))
+        await writer.drain()
+        await asyncio.sleep(0.005)
+        writer.close()
+        await writer.wait_closed()
+    await asyncio.sleep(0.2)
+    assert not [task for task in asyncio.all_tasks() if "LimitedProtocol" in repr(task.get_coro())]
+    assert parse_answer(await node.wire.exchange(post("plain", LAST))).status == 200
+
+
+async def test_a_slow_reader_does_not_fill_the_memory(node: Running) -> None:
+    count = 40
+    reader, writer = await asyncio.open_connection(*node.sites.addresses[0], limit=1 << 16)
+    writer.write(post("large") * (count - 1) + post("large", LAST))
+    await asyncio.sleep(0.1)
+    server = node.sites._default.server
+    assert server is not None
+    (connection,) = server.connections
+    assert connection.transport is not None
+    assert connection.transport.get_write_buffer_size() < 4 * LARGE
+    data = await reader.read()
+    writer.close()
+    assert data.count(b"HTTP/1.1 200 OK") == count
+
+
+async def test_a_request_under_way_is_answered_when_the_sites_stop() -> None:
+    async with running_sites(StubHost(), rpc=by_name) as running:
+        asked = asyncio.create_task(Wire(running.sites.addresses[0]).exchange(post("waits/1")))
+        await asyncio.sleep(0.01)
+        await running.sites.stop()
+        assert parse_answer(await asked).json["path"] == "/wallet/waits/1"
