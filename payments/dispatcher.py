@@ -125,12 +125,16 @@ class _Worker:
         async with asyncio.TaskGroup() as tasks:
             while self._refresh():
                 ring = self._bell.next_ring(self._endpoint.topic(self._state.store_id))
+                is_behind = False
                 if not self._is_closed():
                     self._start_lanes(tasks)
-                    self._start_events(tasks)
+                    is_behind = self._start_events(tasks)
                 self._start_manual(tasks)
                 await self._save_position()
-                await self._sleep(ring)
+                if is_behind:
+                    await asyncio.sleep(0)
+                else:
+                    await self._sleep(ring)
 
     def _load(self) -> bool:
         with self._database.reader() as reader:
@@ -183,14 +187,16 @@ class _Worker:
 
     # Events
 
-    def _start_events(self, tasks: asyncio.TaskGroup) -> None:
-        """Take events from the log while there is room."""
-        room = (1 if self._is_probing() else WINDOW) - len(self._unfinished)
+    def _start_events(self, tasks: asyncio.TaskGroup) -> bool:
+        """Take events from the log while there is room. Whether there may be more, and room for them."""
+        limit = 1 if self._is_probing() else WINDOW
+        room = limit - len(self._unfinished)
         if room <= 0:
-            return
+            return False
         with self._database.reader() as reader:
             target = self._endpoint.target(reader)
-            for event in event_log(reader, self._state.store_id, self._cursor, room):
+            events = event_log(reader, self._state.store_id, self._cursor, room)
+            for event in events:
                 self._cursor = event.seq
                 if target is None or not self._endpoint.wants(reader, target, event):
                     continue
@@ -204,6 +210,7 @@ class _Worker:
                     continue
                 chain = self._chains[key] = _Chain(deque((event,)))
                 tasks.create_task(self._run_chain(key, chain))
+        return len(events) == room and len(self._unfinished) < limit
 
     async def _run_chain(self, invoice_id: str, chain: _Chain) -> None:
         """Send one invoice's events in order; the first that fails becomes a lane."""

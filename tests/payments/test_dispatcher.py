@@ -216,3 +216,11 @@ async def test_the_feed_can_be_waited_for(till: Till) -> None:
     assert (event.seq, event.invoice_id) == (1, invoice.id)
     assert till.service.event_body(event)["sequence"] == 1
     assert await till.service.wait_events(till.store.id, 1, 0.01) == []
+
+
+async def test_a_reader_that_is_far_behind_does_not_wait_between_windows(till: Till) -> None:
+    reader = layout.callback_reader(till.store.id)
+    await asyncio.gather(*(till.make_invoice("1") for _ in range(3 * 256)))
+    # Nothing rings for it: by its clock alone it would take a window of events every five seconds.
+    await till.make_invoice("1", callback_url="http://127.0.0.1:9/callback")
+    await wait_until(lambda: position(till, reader) >= 3 * 256, timeout_s=3)
