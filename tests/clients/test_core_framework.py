@@ -1,8 +1,5 @@
 """What Bitcoin Core's own functional test framework does to a node, step by step."""
 
-import socket
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,48 +7,12 @@ import pytest
 from gldnode.consensus.check_block import coinbase_height_script
 from gldnode.mining.generate import solve
 from gldnode.primitives.block import make_block, make_header, parse_block
-from gldnode.primitives.hashes import sha256d
 from gldnode.primitives.tx import NULL_OUTPOINT, TxIn, TxOut, make_tx
-from tests.support.core_framework import CoreNode, cache_chain, copy_chain, write_wrapper
+from tests.support.core_framework import KEYS, CoreNode, copy_chain
+from tests.support.core_peer import Peer, wait_for
 from tests.support.daemon import RpcFailure, run_cli
 
 GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
-CACHE_TIME = 1296688602  # the genesis block's time; the framework's TIME_GENESIS_BLOCK
-KEYS = ["mjTkW3DjgyZck4KbiRusZsqTgaYTxdSz6z", "msX6jQXvxiNhx3Q62PKeLPrhrqZQdSimTg"]
-MAGIC = bytes.fromhex("fabfb5da")
-
-
-@pytest.fixture(scope="module")
-def wrapper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_wrapper(tmp_path_factory.mktemp("wrapper"))
-
-
-@pytest.fixture(scope="module")
-def cached(wrapper: Path, tmp_path_factory: pytest.TempPathFactory) -> CoreNode:
-    """The framework's cache: 199 blocks under setmocktime, stopped, stripped to its folders."""
-    node = CoreNode(wrapper, tmp_path_factory.mktemp("cache") / "node0").run("-disablewallet")
-    try:
-        node.rpc("setmocktime", CACHE_TIME + 199 * 600)
-        for batch in range(8):  # 25 blocks a call; the last one is mined by each test
-            node.rpc("generatetoaddress", 25 if batch != 7 else 24, KEYS[batch % 2])
-        info = node.rpc("getblockchaininfo")
-        assert (info["blocks"], info["chain"]) == (199, "regtest")
-        node.stop()
-    finally:
-        node.kill()
-    cache_chain(node)
-    return node
-
-
-@pytest.fixture
-def node(wrapper: Path, cached: CoreNode, tmp_path: Path) -> Iterator[CoreNode]:
-    """A node on a copy of the cached chain, one more block mined so that it is out of its first download."""
-    one = CoreNode(wrapper, tmp_path / "node0", head=True)
-    copy_chain(cached, one)
-    one.run()
-    one.rpc("generatetoaddress", 1, KEYS[0])
-    yield one
-    one.kill()
 
 
 def test_the_chain_is_bitcoins_regtest(node: CoreNode) -> None:
@@ -192,70 +153,3 @@ def test_at_last_restarts_with_other_flags_kill_and_reindex(node: CoreNode) -> N
     node.start("-prune=-1")
     assert node.wait_until_ended() != 0
     assert node.stderr == "Error: Prune cannot be configured with a negative value.\n"
-
-
-def wait_for(condition: "object", timeout_s: float = 40) -> None:
-    assert callable(condition)
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
-class Peer:
-    """The framework's P2PInterface in blocking form: version 70017, services NETWORK | WITNESS."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        host, own_port = self._socket.getsockname()[:2]
-        self.name = f"{host}:{own_port}"
-        self.version = 0
-
-    def __enter__(self) -> "Peer":
-        subver = b"/python-p2p-tester:0.0.3/"
-        address = (9).to_bytes(8, "little") + bytes(10) + b"\xff\xff\x7f\x00\x00\x01" + bytes(2)
-        self.send(
-            "version",
-            (70017).to_bytes(4, "little")
-            + (9).to_bytes(8, "little")
-            + int(time.time()).to_bytes(8, "little")
-            + address
-            + address
-            + bytes(range(8))
-            + bytes([len(subver)])
-            + subver
-            + (0).to_bytes(4, "little")
-            + b"\x01",
-        )
-        self.version = int.from_bytes(self.wait_for("version")[:4], "little")
-        self.send("wtxidrelay", b"")
-        self.send("verack", b"")
-        self.wait_for("verack")
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self._socket.close()
-
-    def send(self, command: str, payload: bytes) -> None:
-        head = MAGIC + command.encode().ljust(12, b"\0") + len(payload).to_bytes(4, "little")
-        self._socket.sendall(head + sha256d(payload)[:4] + payload)
-
-    def wait_for(self, command: str) -> bytes:
-        """The next message of this name; pings are answered."""
-        while True:
-            head = self._read(24)
-            assert head[:4] == MAGIC
-            payload = self._read(int.from_bytes(head[16:20], "little"))
-            name = head[4:16].rstrip(b"\0").decode()
-            if name == "ping":
-                self.send("pong", payload)
-            if name == command:
-                return payload
-
-    def _read(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            more = self._socket.recv(count - len(data))
-            assert more, "the node hung up"
-            data += more
-        return data

@@ -20,7 +20,14 @@ from typing import Any
 from tests.support.daemon import PROJECT, RpcFailure
 from tests.support.environments import free_port
 
-__all__ = ["CoreNode", "write_wrapper"]
+__all__ = ["KEYS", "SECRETS", "CoreNode", "cache_chain", "copy_chain", "write_wrapper"]
+
+KEYS = ["mjTkW3DjgyZck4KbiRusZsqTgaYTxdSz6z", "msX6jQXvxiNhx3Q62PKeLPrhrqZQdSimTg"]
+"""Where the cached chain's blocks are mined to: the framework's deterministic keys of its first two nodes."""
+SECRETS = [
+    "cVpF924EspNh8KjYsfhgY96mmxvT6DgdWiTYMtMjuM74hJaU5psW",
+    "cUxsWyKyZ9MAQTaAhUQWJmBbSvHMwSmuv59KgxQV7oZQU3PXN3KE",
+]
 
 WRAPPER = """\
 #!/bin/sh
@@ -148,7 +155,7 @@ class CoreNode:
             params = {**named, **({"args": list(args)} if args else {})}
         version = {"jsonrpc": "2.0"} if self.head else {"version": "1.1"}
         body = json.dumps({**version, "method": method, "params": params, "id": 1}, default=str)
-        status, data = self.post(f"/wallet/{wallet}" if wallet else "/", body)
+        status, data = self.post("/" if wallet is None else f"/wallet/{wallet}", body)
         reply = json.loads(data, parse_float=Decimal)
         if self.head:
             assert reply["jsonrpc"] == "2.0"
