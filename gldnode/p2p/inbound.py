@@ -92,26 +92,22 @@ class Inbound:
         if not protected and manager.bans.is_banned(address, manager.clock.now()):
             manager.log(f"connection from {address} dropped (banned)")
             return False
-        inbound, _ = manager.connection_count
+        inbound = [connection for connection in manager.connections.values() if connection.peer.is_inbound]
+        staying = [connection for connection in inbound if not connection.peer.is_ending()]
         most = max(0, manager.options.max_connections - MAX_FULL_RELAY - MAX_BLOCK_RELAY - 1)
-        if not protected and manager.bans.is_discouraged(address) and inbound + 1 >= most:
+        if not protected and manager.bans.is_discouraged(address) and len(staying) + 1 >= most:
             manager.log(f"connection from {address} dropped (discouraged)")
             return False
-        if inbound < most:
+        if len(inbound) > 2 * most:  # those who are leaving take their time
+            return False
+        if len(staying) < most:
             return True
-        victim = select_for_eviction(
-            [
-                self._candidate(connection)
-                for connection in manager.connections.values()
-                if connection.peer.is_inbound
-                and not connection.peer.permissions & Permission.NOBAN
-                and connection.peer.disconnect_reason is None
-            ]
-        )
+        unprotected = [one for one in staying if not one.peer.permissions & Permission.NOBAN]
+        victim = select_for_eviction([self._candidate(connection) for connection in unprotected])
         if victim is None:
             manager.log(f"failed to find an eviction candidate - connection from {address} dropped (full)")
             return False
-        manager.close(manager.connections[victim], "evicted for a new inbound connection")
+        manager.drop(manager.connections[victim], "evicted for a new inbound connection")
         return True
 
     def _candidate(self, connection: "Connection") -> EvictionCandidate:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -51,7 +52,18 @@ class Connection:
 
     peer: Peer
     writer: asyncio.StreamWriter
-    task: "asyncio.Task[Any] | None" = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the other side has hung up. The event loop finds out by itself only while it reads or writes."""
+        if self.writer.is_closing():
+            return True
+        sock = self.writer.get_extra_info("socket")
+        if sock is None:
+            return False
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)  # errors and hang-ups are always told
+        return bool(poll.poll(0))
 
 
 class PeerManager:
@@ -165,6 +177,11 @@ class PeerManager:
                 return True
         return False
 
+    def drop(self, connection: Connection, reason: str) -> None:
+        """End a connection at once."""
+        connection.peer.disconnect(reason)
+        connection.writer.transport.abort()
+
     def close(self, connection: Connection, reason: str) -> None:
         """End a connection; what is on its way out may still leave, for a few seconds."""
         connection.peer.disconnect(reason)
@@ -231,7 +248,7 @@ class PeerManager:
             address_name=name,
             bind_name=f"[{bound[0]}]:{bound[1]}" if ":" in str(bound[0]) else f"{bound[0]}:{bound[1]}",
         )
-        connection = Connection(peer, writer, asyncio.current_task())
+        connection = Connection(peer, writer)
         self.connections[peer_id] = connection
         try:
             await self.work(lambda: self.processing.connected(peer))
@@ -243,8 +260,11 @@ class PeerManager:
             peer.closed()
             if not self.is_stopping:
                 await asyncio.shield(asyncio.ensure_future(self.work(lambda: self.processing.disconnected(peer))))
-            writer.close()
-            self._loop.call_later(CLOSE_S, writer.transport.abort)
+            if peer.is_ending():
+                writer.close()  # what it is told last may still leave
+                self._loop.call_later(CLOSE_S, writer.transport.abort)
+            else:
+                writer.transport.abort()
             self.log(f"disconnected peer={peer_id}: {peer.disconnect_reason or 'closed by the other side'}")
         return peer
 
@@ -254,6 +274,8 @@ class PeerManager:
         was_established = False
         while peer.disconnect_reason is None and not self.is_stopping:
             while processing.is_waiting(peer) and peer.disconnect_reason is None:
+                if connection.is_gone:
+                    return  # nobody is there any more who would read the answers
                 if peer.is_congested:
                     await asyncio.sleep(WAIT_S)
                     connection.peer.socket_backlog = connection.writer.transport.get_write_buffer_size()

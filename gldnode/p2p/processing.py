@@ -47,7 +47,7 @@ from gldnode.primitives.block import Block, parse_block
 
 __all__ = ["FilterSource", "Processing"]
 
-WORK_BUDGET_S: Final = 0.05
+WORK_BUDGET_S: Final = 0.01
 """A peer's messages are put back after this long: others, and the node itself, come in between."""
 _BLOCK_INVS: Final = frozenset((InvType.BLOCK, InvType.WITNESS_BLOCK))
 _TX_INVS: Final = frozenset((InvType.TX, InvType.WTX))
@@ -183,9 +183,12 @@ class Processing:
         """Go on with what waits."""
         state = self.peers.get(peer.id)
         if state is not None:
-            self.serving.serve(state)
-            self._drain(state, self.clock.monotonic() + WORK_BUDGET_S)
+            self._resume(state, self.clock.monotonic() + WORK_BUDGET_S)
             self.announcer.flush()
+
+    def _resume(self, state: PeerState, end: float) -> None:
+        self.serving.serve(state)
+        self._drain(state, end)
 
     def _must_wait(self, state: PeerState) -> bool:
         return state.peer.is_established and (bool(state.serve) or state.peer.is_congested)
@@ -360,6 +363,7 @@ class Processing:
     def tick(self) -> None:
         """About ten times a second: downloads, announcements, time limits."""
         now, now_ms = self.clock.now(), self.clock.now_ms()
+        end = self.clock.monotonic() + WORK_BUDGET_S
         self.announcer.flush()
         self.txs.tick()
         for state in list(self.peers.values()):
@@ -370,8 +374,9 @@ class Processing:
                 continue
             self.blocks.schedule(state)
             self.txs.announce(state)
-            if state.serve or state.inbox:
-                self.resume(state.peer)
+            if (state.serve or state.inbox) and self.clock.monotonic() <= end:
+                self._resume(state, end)
+        self.announcer.flush()
 
     def _tick_slowly(self, state: PeerState, now: int, now_ms: int) -> None:
         """Once a second: what is not in a hurry."""
