@@ -4,11 +4,12 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from scripts.benchmarks import connect, mempool, payments, rpc, sync
+from scripts.benchmarks import connect, hostile, mempool, payments, rpc, sync
 from scripts.benchmarks.report import Figure, print_figures
 
 BENCHES: dict[str, tuple[str, Callable[[bool], list[Figure]]]] = {
     "connect": ("blocks and inputs: the benchmark chain, full verification, LevelDB on disk", connect.run),
+    "hostile": ("RPC while peers attack, each attack alone; a daemon on loopback", hostile.run),
     "mempool": ("transactions accepted into the mempool, one thread", mempool.run),
     "payments": ("invoices, webhooks, blocks of payments, long histories; a daemon over HTTP", payments.run),
     "rpc": ("JSON-RPC requests, and their waiting time while blocks are connected", rpc.run),
