@@ -42,10 +42,10 @@ def cached(wrapper: Path, tmp_path_factory: pytest.TempPathFactory) -> CoreNode:
     return node
 
 
-@pytest.fixture
-def node(wrapper: Path, cached: CoreNode, tmp_path: Path) -> Iterator[CoreNode]:
+@pytest.fixture(scope="module")
+def node(wrapper: Path, cached: CoreNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoreNode]:
     """A node on a copy of the cached chain, one more block mined so that it is out of its first download."""
-    one = CoreNode(wrapper, tmp_path / "node0", head=True)
+    one = CoreNode(wrapper, tmp_path_factory.mktemp("core") / "node0", head=True)
     copy_chain(cached, one)
     one.run()
     one.rpc("generatetoaddress", 1, KEYS[0])

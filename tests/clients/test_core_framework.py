@@ -65,7 +65,7 @@ def test_reject_reasons_stand_in_the_log(node: CoreNode) -> None:
     best = parse_block(bytes.fromhex(node.rpc("getblock", node.rpc("getbestblockhash"), 0)))
     coinbase = make_tx(
         2,
-        [TxIn(NULL_OUTPOINT, coinbase_height_script(201) + b"\x00", 0xFFFFFFFF)],
+        [TxIn(NULL_OUTPOINT, coinbase_height_script(node.rpc("getblockcount") + 1) + b"\x00", 0xFFFFFFFF)],
         [TxOut(25 * 10**8, b"\x51")],
         0,
     )
