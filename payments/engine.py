@@ -30,7 +30,7 @@ from gldnode.primitives.hashes import BlockHash, Txid
 from gldnode.primitives.tx import parse_tx
 from payments import layout
 from payments.invoice import TipFacts
-from payments.layout import CursorRow, SafeMode, Tracked
+from payments.layout import CursorRow, SafeMode, Tracked, Watch
 from payments.ledger import Ledger, LedgerRules, Outcome
 from payments.signals import Bell, topics_of
 from storage.database import Database, Txn
@@ -42,6 +42,7 @@ __all__ = ["Engine", "read_cursor"]
 log = logging.getLogger(__name__)
 
 STEPS_AT_ONCE: Final = 64
+SCRIPTS_AT_ONCE: Final = 200
 HINTS_AT_ONCE: Final = 500
 INBOX_LIMIT: Final = 20_000
 TIMERS_AT_ONCE: Final = 500
@@ -149,6 +150,7 @@ class Engine:
         height = last.height if isinstance(last, BlockConnected) else last.height - 1
         block = last.hash if isinstance(last, BlockConnected) else last.prev_hash
         cursor = Cursor(block, height)
+        watched = await self._watched_scripts(steps)
         now = self._host.clock.now()
 
         def book(txn: Txn) -> tuple[Outcome, bool]:
@@ -156,7 +158,7 @@ class Engine:
             ledger = self._ledger(txn, TipFacts(height, fresh=False, safe=safe), now)
             for step in steps:
                 if isinstance(step, BlockConnected):
-                    ledger.connected(step)
+                    ledger.connected(step, watched)
                 else:
                     ledger.disconnected(step)
             if safe:
@@ -172,6 +174,32 @@ class Engine:
             await self._database.transact(lambda txn: self._put_cursor(txn, cursor), sync=False)
         self._cursor = cursor
         await self._tell(outcome)
+
+    async def _watched_scripts(self, steps: Sequence[ChainStep]) -> dict[bytes, Watch]:
+        """Those of the blocks' output scripts that are watched, looked up in short turns.
+
+        A full block has thousands, which would hold up whoever wants an invoice. What is on the disk is enough: an
+        address that is handed out meanwhile has not been paid in a block that is there already.
+        """
+        scripts = list(
+            {
+                output.script_pubkey
+                for step in steps
+                if isinstance(step, BlockConnected)
+                for tx in step.block.txs
+                for output in tx.outputs
+            }
+        )
+        found: dict[bytes, Watch] = {}
+        for start in range(0, len(scripts), SCRIPTS_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            with self._database.reader() as reader:
+                for script in scripts[start : start + SCRIPTS_AT_ONCE]:
+                    watch = reader.get_record(layout.watch_key(script), Watch)
+                    if watch is not None:
+                        found[script] = watch
+        return found
 
     def _safety(self, txn: Txn, steps: Sequence[ChainStep], height: int, now: int) -> bool:
         """Whether settlement goes on after these steps; begins and ends the safe mode."""

@@ -264,6 +264,11 @@ class State(msgspec.Struct, frozen=True):
     additional: Additional = Additional.NONE
 
 
+KNOWN_STATES: Final = 16
+_known_states: dict[int, tuple[Invoice, State]] = {}
+"""The last answers of `status`. They keep their invoice, so that no other one can have its id()."""
+
+
 class TipFacts(msgspec.Struct, frozen=True):
     """Where the follower is."""
 
@@ -350,6 +355,18 @@ def status(invoice: Invoice) -> State:
 
     Confirmations do not appear: that they suffice is recorded as the settlement, which then stands.
     """
+    # One transaction asks a dozen times about the same record, which cannot change.
+    known = _known_states.get(id(invoice))
+    if known is not None and known[0] is invoice:
+        return known[1]
+    state = _status(invoice)
+    if len(_known_states) >= KNOWN_STATES:
+        _known_states.clear()
+    _known_states[id(invoice)] = (invoice, state)
+    return state
+
+
+def _status(invoice: Invoice) -> State:
     if invoice.marks:
         return State(invoice.marks[-1].status, Additional.MARKED)
     if invoice.settled_at:

@@ -5,8 +5,9 @@ record what has become due, and writes each once at the end. It never waits and 
 transaction, what it is given and the mempool's present state.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -45,6 +46,8 @@ FREE_PAYMENTS = 100
 CRUMBS = 1000
 """Into how many parts a price may be broken behind that."""
 MAX_PAYMENTS = 2000
+MAX_NEEDED = 5000
+"""So many outputs that unconfirmed payments need are read at once for a block, instead of one look per input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class Ledger:
         self._after: dict[str, Invoice] = {}
         self._added: dict[bytes, ClaimRow] = {}
         self._rebroadcast: list[bytes] = []
+        self._needed: set[bytes] | None = None
+        self._has_read_needed = False
 
     # Invoices
 
@@ -149,14 +154,20 @@ class Ledger:
 
     # Blocks
 
-    def connected(self, step: BlockConnected) -> None:
-        """A block of the active chain."""
+    def connected(self, step: BlockConnected, watched: Mapping[bytes, Watch] | None = None) -> None:
+        """A block of the active chain. `watched`: those of its output scripts that are, where known already."""
         received_at = min(self._now, step.block.header.time)
+        watch = watched.get if watched is not None else self._watch
+        needed = self._needed_outputs()
         for index, tx in enumerate(step.block.txs):
             if index:
-                self._conflicts(tx, height=step.height)
+                self._conflicts(tx, step.height, needed)
+            if watched is not None and not any(output.script_pubkey in watched for output in tx.outputs):
+                continue
             coins = step.undo[index - 1] if step.undo is not None and index else None
-            if self._outputs(tx, step, None, coins=coins, received_at=received_at):
+            if not self._outputs(tx, step, None, coins=coins, received_at=received_at, watch=watch):
+                continue
+            if needed is None or any(txin.prevout in needed for txin in tx.inputs):
                 self._untrack(tx.txid)
         for row, _ in self._txn.iterate(prefix=layout.ripe_key(step.height), keys_only=True):
             self.touch(row[5:].decode())
@@ -253,10 +264,11 @@ class Ledger:
         *,
         coins: tuple[Coin, ...] | None,
         received_at: int = 0,
+        watch: Callable[[bytes], Watch | None] | None = None,
     ) -> tuple[int, ...]:
         """Record the outputs that pay watched scripts; gives their indexes."""
         vouts = []
-        for match in match_outputs(tx, self._watch, self.invoice):
+        for match in match_outputs(tx, watch or self._watch, self.invoice):
             vouts.append(match.vout)
             paid = tx.outpoint(match.vout)
             claim = self._claim(paid)
@@ -482,6 +494,8 @@ class Ledger:
         for prevout, spender in _watched_inputs(tx, tracked):
             row = layout.spends_key(prevout)
             self._txn.put(row, (self._txn.get(row) or b"") + tx.txid + spender)
+            if self._needed is not None:
+                self._needed.add(bytes(prevout))
 
     def _ancestor_inputs(self, tx: Tx) -> tuple[bytes, ...]:
         """What the unconfirmed ancestors spend: who takes that takes the payment too."""
@@ -509,9 +523,14 @@ class Ledger:
             else:
                 self._txn.delete(row)
 
-    def _conflicts(self, tx: Tx, height: int) -> None:
-        """`tx` takes its inputs: tracked transactions that need one of them cannot confirm beside it."""
+    def _conflicts(self, tx: Tx, height: int, needed: set[bytes] | None = None) -> None:
+        """`tx` takes its inputs: tracked transactions that need one of them cannot confirm beside it.
+
+        `needed` is what tracked transactions need, or more; without it the database is asked.
+        """
         for txin in tx.inputs:
+            if needed is not None and txin.prevout not in needed:
+                continue
             rows = self._txn.get(layout.spends_key(txin.prevout))
             if rows is None:
                 continue
@@ -519,6 +538,18 @@ class Ledger:
                 tracked = self._tracked(txid) if tx.txid not in (txid, spender) else None
                 if tracked is not None:
                     self._conflicted(txid, tracked, tx.txid, height)
+
+    def _needed_outputs(self) -> set[bytes] | None:
+        """What tracked transactions need, read once for all blocks; None where it is too much to be held.
+
+        Most inputs of a block take nothing of it: a look at a set instead of one into the database.
+        """
+        if not self._has_read_needed:
+            self._has_read_needed = True
+            rows = self._txn.iterate(prefix=layout.spends_key(b""), keys_only=True)
+            found = {row[1:] for row, _ in islice(rows, MAX_NEEDED + 1)}
+            self._needed = found if len(found) <= MAX_NEEDED else None
+        return self._needed
 
     def freed(self, tx: Tx) -> None:
         """`tx` has left the mempool unconfirmed: what it had taken the place of may return."""

@@ -78,15 +78,26 @@ def note_event(txn: Txn, event: Event) -> None:
     kind = _KIND_OF.get(event.type)
     if kind is None or event.flags.get("manuallyMarked"):
         return
+    readers = _readers(txn, event.store_id, kind)
+    if not readers:
+        return
     end = u64_descending(max(event.at, 0)) + hashlib.sha256(event.id.encode()).digest()[:8]
     notice = Notice(end.hex(), kind, event.store_id, event.invoice_id, event.at)
-    prefix = _MEMBERS + event.store_id.encode() + b"/"
-    members = [row[len(prefix) :].decode() for row, _ in txn.iterate(prefix=prefix, keys_only=True)]
-    for user_id in (OPERATOR, *members):
-        if kind in _unwanted(txn, user_id):
-            continue
+    for user_id in readers:
         txn.put_json(_inbox(user_id) + end, notice)
         _trim(txn, user_id)
+
+
+def _readers(txn: Txn, store_id: str, kind: str) -> Sequence[str]:
+    """Who wants to be told of this kind; looked up once in a transaction, which may bring thousands of them."""
+    known: Sequence[str] | None = txn.memo.get((_readers, store_id, kind))
+    if known is not None:
+        return known
+    prefix = _MEMBERS + store_id.encode() + b"/"
+    members = [row[len(prefix) :].decode() for row, _ in txn.iterate(prefix=prefix, keys_only=True)]
+    found = [user_id for user_id in (OPERATOR, *members) if kind not in _unwanted(txn, user_id)]
+    txn.memo[_readers, store_id, kind] = found
+    return found
 
 
 def _trim(txn: Txn, user_id: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from itertools import islice
 from types import CoroutineType, TracebackType
-from typing import Final, Self, TypeVar, final
+from typing import Any, Final, Self, TypeVar, final
 
 from storage.documents import DocumentReader
 from storage.errors import CommitFailed, GuardFailed, StorageError
@@ -43,12 +43,16 @@ ABSENT: Final = Absent.ABSENT
 class Txn(DocumentReader):
     """What a transaction's function reads and writes through. Reads see the transaction's own writes."""
 
-    __slots__ = ("_kv", "_layers", "_own", "_sorted_at", "_tags")
+    __slots__ = ("_kv", "_layers", "_own", "_read", "_sorted_at", "_tags", "memo")
 
     def __init__(self, kv: KV, layers: tuple[Overlay, ...]) -> None:
         self._kv = kv
         self._layers = layers  # newest first
         self._own: dict[bytes, bytes | None] = {}
+        self._read: dict[bytes, bytes | None] = {}
+        """What the engine below gave: nothing changes there while the function runs."""
+        self.memo: dict[object, Any] = {}
+        """For what the functions of this transaction want to work out once."""
         # Own keys by their first byte, brought up to date by `iterate`: a large transaction that looks at a few
         # rows again and again must not walk everything it has written each time.
         self._tags: dict[bytes, list[bytes]] = {}
@@ -70,7 +74,10 @@ class Txn(DocumentReader):
         for layer in self._layers:
             if key in layer.ops:
                 return layer.ops[key]
-        return self._kv.get(key)
+        if key in self._read:
+            return self._read[key]
+        value = self._read[key] = self._kv.get(key)
+        return value
 
     def iterate(
         self,

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
 from gldnode.primitives.tx import TxIn, TxOut, make_tx
 from payments import layout
@@ -52,7 +53,7 @@ class CountingKV:
         self.inner.write(batch, sync=sync)
 
     def snapshot(self) -> Snapshot:
-        return self.inner.snapshot()
+        return CountingSnapshot(self, self.inner.snapshot())
 
     def prefixed(self, prefix: bytes) -> KV:
         return self.inner.prefixed(prefix)
@@ -62,6 +63,41 @@ class CountingKV:
 
     def close(self) -> None:
         self.inner.close()
+
+
+class CountingSnapshot:
+    """A snapshot whose reads count as the database's."""
+
+    def __init__(self, kv: CountingKV, inner: Snapshot) -> None:
+        self._kv = kv
+        self._inner = inner
+
+    def get(self, key: bytes) -> bytes | None:
+        self._kv.reads += 1
+        return self._inner.get(key)
+
+    def iterate(
+        self,
+        *,
+        prefix: bytes | None = None,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+        keys_only: bool = False,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        self._kv.reads += 1
+        return self._inner.iterate(prefix=prefix, start=start, stop=stop, reverse=reverse, keys_only=keys_only)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __enter__(self) -> "CountingSnapshot":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def fill_folder(path: Path, store_id: str, count: int) -> list[str]:
