@@ -6,9 +6,11 @@ that ids cannot be probed; a store's own route answers 404 for what the store do
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from aiohttp import web
+from multidict import istr
 
 from api.context import ApiContext
 from api.credentials import password_principal
@@ -24,6 +26,8 @@ __all__ = ["admit", "authenticate", "missing_permission", "require"]
 _NO_KEY = "Authentication is required for accessing this endpoint"
 _UNKNOWN_KEY = "ApiKey authentication failed: Unknown API Key"
 _MAX_KEY_CHARS = 4096
+_AUTHORIZATION = istr("Authorization")
+_API_KEY = istr("X-API-Key")
 
 
 async def admit(
@@ -48,9 +52,9 @@ async def admit(
 
 async def authenticate(request: web.Request, context: ApiContext) -> Principal | None:
     """The principal of the Authorization or X-API-Key header, None without one. Raises ApiError 401 or 429."""
-    header = request.headers.get("Authorization")
+    header = request.headers.get(_AUTHORIZATION)
     if header is None:
-        key = request.headers.get("X-API-Key")
+        key = request.headers.get(_API_KEY)
         return None if key is None else _key_principal(request, context, key)
     scheme, _, value = header.strip().partition(" ")
     match scheme.lower():
@@ -84,13 +88,18 @@ def principal_of(key: ApiKey, context: ApiContext) -> Principal:
 
     Raises ApiError 401 where the key's user may not sign in any more.
     """
-    held: tuple[Permission, ...] = tuple(parse_permission(text) for text in key.permissions)
     if not key.user_id:
-        return Principal(held, None, key.id, True)
+        return _operator(key.permissions, key.id)
+    held: tuple[Permission, ...] = tuple(parse_permission(text) for text in key.permissions)
     user = context.service.accounts.user(key.user_id)
     if user is None or user.disabled or not user.approved:
         raise unauthenticated("ApiKey authentication failed: the key's user is disabled")
     return Principal(held, user.id, key.id, user.is_admin)
+
+
+@lru_cache(maxsize=1024)
+def _operator(permissions: tuple[str, ...], key_id: str) -> Principal:
+    return Principal(tuple(parse_permission(text) for text in permissions), None, key_id, True)
 
 
 def _key_principal(request: web.Request, context: ApiContext, text: str) -> Principal:
@@ -129,7 +138,7 @@ def _limit_creations(request: web.Request, context: ApiContext, who: Principal) 
     """Calls that make something are counted by key (or user) and by address. Polling is free."""
     limiter = context.creation_limiter
     assert limiter is not None
-    wait = max(limiter.take(who.key_id or who.user_id), limiter.take(_network(request, context)))
+    wait = limiter.take(who.key_id or who.user_id, _network(request, context))
     if wait:
         raise ApiError(429, "too-many-requests", f"Try again in {wait} s.", headers={"Retry-After": str(wait)})
 

@@ -143,7 +143,7 @@ def _parse_address(text: str) -> IPAddress | None:
 def client_address(request: web.BaseRequest, trusted: Sequence[IPNetwork]) -> IPAddress | None:
     """Who asks: the socket's peer, or what trusted proxies say in X-Forwarded-For, read from the right."""
     address = peer_address(request)
-    if address is None or not _within(address, trusted):
+    if address is None or not trusted or not _within(address, trusted):
         return address
     chain = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
     for text in reversed(chain):

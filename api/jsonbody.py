@@ -38,23 +38,21 @@ class JsonError(DecodeError):
         self.message = message
 
 
-def check_json(body: bytes, max_bytes: int = MAX_BODY_BYTES, max_depth: int = MAX_DEPTH) -> None:
-    """Raises JsonError for what is not one bounded JSON value (RFC 8259) without ambiguities."""
+def check_json(body: bytes, max_bytes: int = MAX_BODY_BYTES, max_depth: int = MAX_DEPTH) -> Any:
+    """Raises JsonError for what is not one bounded JSON value (RFC 8259) without ambiguities.
+
+    What it returns is for its property names only: numbers are not read.
+    """
     if len(body) > max_bytes:
         raise JsonError("", f"The body is larger than {max_bytes} bytes.")
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise JsonError("", "The body is not UTF-8.") from error
-    _check_depth(body, max_depth)
+    if body.count(b"{") + body.count(b"[") > max_depth:
+        _check_depth(body, max_depth)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-            parse_int=_check_number,
-            parse_float=_check_number,
-        )
+        value = _SCANNER.decode(text)
     except RecursionError as error:  # pragma: no cover - the depth check comes first
         raise JsonError("", "The JSON is nested too deeply.") from error
     except json.JSONDecodeError as error:
@@ -64,6 +62,7 @@ def check_json(body: bytes, max_bytes: int = MAX_BODY_BYTES, max_depth: int = MA
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise JsonError("", "A string has half of a surrogate pair.") from error
+    return value
 
 
 def decode_model(body: bytes, model: type[M], max_bytes: int = MAX_BODY_BYTES) -> M:
@@ -71,9 +70,10 @@ def decode_model(body: bytes, model: type[M], max_bytes: int = MAX_BODY_BYTES) -
 
     Raises JsonError.
     """
-    check_json(body, max_bytes)
+    value = check_json(body, max_bytes)
     try:
-        return msgspec.json.decode(_canonical(body, model), type=model)
+        decoder: msgspec.json.Decoder[M] = _decoder(model)  # type: ignore[arg-type]  # a type can be hashed
+        return decoder.decode(body if _is_canonical(value, model) else _canonical(body, model))
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise _as_json_error(error) from error
     except RecursionError as error:  # pragma: no cover - the depth check comes first
@@ -86,7 +86,7 @@ def raw_text(raw: msgspec.Raw | bytes, path: str) -> str | None:
     if token == b"null":
         return None
     if token.startswith(b'"'):
-        return msgspec.json.decode(token, type=str)
+        return _TEXT.decode(token)
     if token[:1] in b"-0123456789":
         return token.decode()
     raise JsonError(path, "Expected a number or a string.")
@@ -128,6 +128,17 @@ def _check_number(token: str) -> int:
     return 0
 
 
+_SCANNER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_check_number, parse_float=_check_number
+)
+_TEXT = msgspec.json.Decoder(str)
+
+
+@cache
+def _decoder(model: Any) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(model)
+
+
 def _as_json_error(error: Exception) -> JsonError:
     match = _JSON_PATH.match(str(error))
     assert match is not None
@@ -159,6 +170,24 @@ def _struct_in(annotation: Any) -> Any:
         if found is not None:
             return found
     return None
+
+
+def _is_canonical(value: Any, model: Any) -> bool:
+    """Whether the property names in `value` that the model has, without regard to case, are spelled as in it."""
+    if isinstance(value, list):
+        items = get_args(model)
+        return not items or get_origin(model) is not list or all(_is_canonical(one, items[0]) for one in value)
+    if not isinstance(value, dict) or not isinstance(model, type) or not issubclass(model, msgspec.Struct):
+        return True
+    fields = _fields(model)
+    for name, inner in value.items():
+        known = fields.get(name.lower())
+        if known is not None:
+            if known[0] != name:
+                return False
+            if known[1] is not None and not _is_canonical(inner, known[1]):
+                return False
+    return True
 
 
 def _canonical(raw: bytes, model: Any) -> bytes:

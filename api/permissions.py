@@ -6,7 +6,7 @@ A permission contains its policy's whole subtree. `unrestricted` is above every 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 __all__ = ["ALL_POLICIES", "UNRESTRICTED", "Permission", "contains", "grants", "parse_permission", "store_scopes"]
 
@@ -104,6 +104,7 @@ class Permission:
         return self.policy if self.store_id is None else f"{self.policy}:{self.store_id}"
 
 
+@lru_cache(maxsize=4096)
 def parse_permission(text: str) -> Permission:
     """The policy is lower-cased, the scope kept as written. Raises ValueError."""
     policy, colon, store_id = text.partition(":")
@@ -136,10 +137,12 @@ def children(policy: str) -> tuple[str, ...]:
 
 def grants(held: Iterable[Permission], needed: str, store_id: str | None) -> bool:
     """Whether one of `held` allows `needed`; in store `store_id`, or without any scope where that is None."""
-    return any(
-        contains(permission.policy, needed) and (permission.store_id is None or permission.store_id == store_id)
-        for permission in held
-    )
+    for permission in held:
+        if (permission.store_id is None or permission.store_id == store_id) and contains(
+            permission.policy, needed
+        ):
+            return True
+    return False
 
 
 def store_scopes(held: Iterable[Permission], needed: str) -> frozenset[str] | None:

@@ -31,19 +31,27 @@ class RateLimiter:
     """One bucket per key; the keys not seen for longest are forgotten first."""
 
     def __init__(self, rate: Rate, clock: Clock, max_keys: int = 20_000) -> None:
-        self._rate = rate
+        self._burst = float(rate.burst)
+        self._per_second = rate.count / rate.seconds
         self._clock = clock
         self._max_keys = max_keys
         self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def take(self, key: Hashable) -> int:
-        """Count a request of `key`: 0 where it may pass, else the seconds to wait."""
+    def take(self, *keys: Hashable) -> int:
+        """Count a request of each of `keys`: 0 where it may pass, else the seconds to wait."""
         now = self._clock.monotonic()
-        per_second = self._rate.count / self._rate.seconds
-        tokens, seen = self._buckets.pop(key, (float(self._rate.burst), now))
-        tokens = min(float(self._rate.burst), tokens + (now - seen) * per_second)
+        return max([self._take(key, now) for key in keys])
+
+    def _take(self, key: Hashable, now: float) -> int:
+        buckets, burst, per_second = self._buckets, self._burst, self._per_second
+        bucket = buckets.get(key)
+        if bucket is None:
+            tokens = burst
+            if len(buckets) >= self._max_keys:
+                buckets.popitem(last=False)
+        else:
+            tokens = min(burst, bucket[0] + (now - bucket[1]) * per_second)
         allowed = tokens >= 1.0
-        self._buckets[key] = (tokens - 1.0 if allowed else tokens, now)
-        while len(self._buckets) > self._max_keys:
-            self._buckets.popitem(last=False)
+        buckets[key] = (tokens - 1.0 if allowed else tokens, now)
+        buckets.move_to_end(key)
         return 0 if allowed else max(1, int((1.0 - tokens) / per_second) + 1)

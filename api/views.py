@@ -24,7 +24,8 @@ from payments.uri import payment_uri
 
 __all__ = ["invoice_answer", "method_answers", "payment_answer"]
 
-_EMPTY = Raw(b"{}")
+_RECEIPT = msgspec.json.Decoder(ReceiptRequest)
+_NO_WISHES = ReceiptRequest()
 
 
 def invoice_answer(context: ApiContext, invoice: Invoice, *, with_methods: bool = False) -> InvoiceAnswer:
@@ -125,17 +126,18 @@ def _checkout(context: ApiContext, invoice: Invoice, store: Store | None) -> Che
 
 def _receipt(invoice: Invoice, store: Store | None) -> ReceiptRequest:
     """The invoice's over the store's over the default."""
-    own = msgspec.json.decode(invoice.receipt, type=ReceiptRequest)
-    base = store.settings.receipt if store is not None else None
-
-    def pick(mine: bool | None, stores: bool | None) -> bool:
-        return next((value for value in (mine, stores) if value is not None), True)
+    own = _NO_WISHES if invoice.receipt == b"{}" else _RECEIPT.decode(invoice.receipt)
+    base = store.settings.receipt if store is not None else _NO_WISHES
 
     return ReceiptRequest(
-        pick(own.enabled, base.enabled if base else None),
-        pick(own.show_qr, base.show_qr if base else None),
-        pick(own.show_payments, base.show_payments if base else None),
+        _pick(own.enabled, base.enabled),
+        _pick(own.show_qr, base.show_qr),
+        _pick(own.show_payments, base.show_payments),
     )
+
+
+def _pick(mine: bool | None, stores: bool | None) -> bool:
+    return mine if mine is not None else stores is not False
 
 
 def _additional_data(context: ApiContext, invoice: Invoice, sensitive: bool) -> Raw:
