@@ -67,7 +67,7 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         stopatheight=n  Stop after reaching this height
         """),
     "Indexes": _group("""
-        addressindex  Index outputs by script (default: 1 on regtest networks)
+        addressindex  Index what every address received and spent (default: 1 on regtest)
         blockfilterindex=type  Index compact block filters, BIP 158: basic or 1
         coinstatsindex  Index the statistics of the coin set (default: 0)
         txindex  Index all transactions (default: 0)

@@ -61,8 +61,13 @@ generateblock output transactions* submit*
 generatetoaddress nblocks* address maxtries*
 generatetodescriptor num_blocks* descriptor maxtries*
 getaddednodeinfo node
+getaddressbalance addresses~
+getaddressdeltas addresses~
 getaddressesbylabel label
 getaddressinfo address
+getaddressmempool addresses~
+getaddresstxids addresses~
+getaddressutxos addresses~
 getaddrmaninfo
 getbalance dummy minconf* include_watchonly* avoid_reuse*
 getbalances

@@ -3,6 +3,7 @@
 from gldnode.params import ChainParams
 from gldnode.rpc import (
     activity,
+    address_index,
     addresses,
     blocks,
     broadcast,
@@ -41,6 +42,7 @@ __all__ = ["build_registry", "full_registry"]
 
 _NODE: tuple[MethodGroup, ...] = (
     activity.methods,
+    address_index.methods,
     addresses.methods,
     blocks.methods,
     broadcast.methods,

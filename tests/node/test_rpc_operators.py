@@ -1,7 +1,9 @@
 """What operators ask of the mempool, of scripts and of peers beyond the daily methods."""
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -16,7 +18,14 @@ ANYONE = "raw(51)"
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     base = tmp_path_factory.mktemp("operators")
-    flags = ("-acceptnonstdtxn=1", "-blockfilterindex", "-txindex", "-listen=1", "-bind=127.0.0.1:0")
+    flags = (
+        "-acceptnonstdtxn=1",
+        "-blockfilterindex",
+        "-txindex",
+        "-addressindex",
+        "-listen=1",
+        "-bind=127.0.0.1:0",
+    )
     process = DaemonProcess(base, *flags, network="btc-regtest").start()
     try:
         process.call("generatetodescriptor", 106, ANYONE)
@@ -185,3 +194,52 @@ def test_a_snapshot_of_the_coins_is_as_of_the_tip_or_of_an_earlier_block(node: D
     assert missing == (-8, f"Couldn't open file {node.folder / 'missing.dat'} for reading.")
     (node.folder / "junk.dat").write_bytes(b"junk" * 20)
     assert failure(node, "loadtxoutset", "junk.dat")[0] == -22
+
+
+def test_what_addresses_received_and_spent_confirmed_or_not(node: DaemonProcess) -> None:
+    key = "cVpF924EspNh8KjYsfhgY96mmxvT6DgdWiTYMtMjuM74hJaU5psW"
+    address = "mjTkW3DjgyZck4KbiRusZsqTgaYTxdSz6z"
+    coinbase = coinbase_of(node, 7)
+    first = spend(node, coinbase, "49.9", address, ADDRESS)
+    asked = {"addresses": [address]}
+    assert node.call("getaddressbalance", asked) == {"balance": 0, "received": 0}
+    (pending,) = node.call("getaddressmempool", asked)
+    assert {name: pending[name] for name in ("txid", "index", "satoshis", "address")} == {
+        "txid": first,
+        "index": 0,
+        "satoshis": 2_495_000_000,
+        "address": address,
+    }
+    node.call("generatetodescriptor", 1, ANYONE)
+    height = node.call("getblockcount")
+    assert node.call("getaddressbalance", address) == {"balance": 2_495_000_000, "received": 2_495_000_000}
+    (coin,) = node.call("getaddressutxos", asked)
+    assert (coin["txid"], coin["outputIndex"], coin["satoshis"], coin["height"]) == (
+        first,
+        0,
+        2_495_000_000,
+        height,
+    )
+    assert coin["script"] == node.call("validateaddress", address)["scriptPubKey"]
+    assert node.call("getaddressutxos", asked | {"chainInfo": True})["height"] == height
+
+    raw = node.call("createrawtransaction", [{"txid": first, "vout": 0}], [{address: "24.9"}])
+    signed = node.call("signrawtransactionwithkey", raw, [key])["hex"]
+    second = node.call("sendrawtransaction", signed, 0)
+    changes = [(one["satoshis"], one.get("prevtxid")) for one in node.call("getaddressmempool", asked)]
+    assert changes == [(-2_495_000_000, first), (2_490_000_000, None)]
+    node.call("generatetodescriptor", 1, ANYONE)
+    assert node.call("getaddressmempool", asked) == []
+    assert node.call("getaddressbalance", asked) == {"balance": 2_490_000_000, "received": 4_985_000_000}
+    assert node.call("getaddresstxids", asked) == [first, second]
+    assert node.call("getaddresstxids", asked | {"start": height + 1, "end": height + 1}) == [second]
+    deltas = node.call("getaddressdeltas", asked | {"end": height})
+    assert [(one["satoshis"], one["height"], one["txid"]) for one in deltas] == [(2_495_000_000, height, first)]
+    assert json.loads(node.cli("getaddresstxids", address).stdout) == [first, second]
+
+    script = bytes.fromhex(node.call("validateaddress", address)["scriptPubKey"])
+    electrum = sha256(script).digest()[::-1].hex()
+    assert node.call("getaddresstxids", electrum) == [first, second]
+    assert failure(node, "getaddressbalance", "nobody") == (-5, "Invalid address")
+    assert failure(node, "getaddresstxids", {"addresses": []})[0] == -5
+    assert failure(node, "getaddressdeltas", asked | {"start": 9, "end": 3})[0] == -5
