@@ -271,6 +271,7 @@ class Mempool:
         batch: int = 200,
         use_current_time: bool = False,
         apply_unbroadcast: bool = True,
+        apply_fee_deltas: bool = True,
     ) -> Iterator[int]:
         """`load` in steps, so that other work of the validation thread gets its turn in between.
 
@@ -280,10 +281,12 @@ class Mempool:
         try:
             dump = parse_dump(path.read_bytes()) if path.exists() else MempoolDump(())
             for number, one in enumerate(dump.txs, 1):
+                if one.fee_delta and apply_fee_deltas:
+                    self.prioritise(one.tx.txid, one.fee_delta)
                 taken += self._load_one(one, use_current_time)
                 if number % batch == 0:
                     yield taken
-            for txid, delta in dump.fee_deltas.items():
+            for txid, delta in dump.fee_deltas.items() if apply_fee_deltas else ():
                 self.prioritise(txid, delta)
             if apply_unbroadcast:
                 for txid in dump.unbroadcast:
@@ -293,8 +296,6 @@ class Mempool:
         yield taken
 
     def _load_one(self, one: DumpedTx, use_current_time: bool) -> bool:
-        if one.fee_delta:
-            self.prioritise(one.tx.txid, one.fee_delta)
         now = self._core.clock.now()
         time = now if use_current_time else one.time
         if time <= now - self._core.options.expiry_s:

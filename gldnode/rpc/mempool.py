@@ -204,6 +204,7 @@ async def importmempool(ctx: RpcContext, filepath: str, options: dict[str, Any] 
         path,
         use_current_time=bool(choice.get("use_current_time", True)),
         apply_unbroadcast=bool(choice.get("apply_unbroadcast_set", False)),
+        apply_fee_deltas=bool(choice.get("apply_fee_delta_priority", False)),
     )
     try:
         if not await ctx.read(path.is_file):

@@ -123,3 +123,16 @@ def test_loading_gives_way_between_batches(tmp_path: Path) -> None:
     assert not fresh.loaded
     assert list(steps) == [4, 5]
     assert fresh.loaded
+
+
+def test_fee_deltas_are_taken_in_only_where_that_is_wanted(tmp_path: Path) -> None:
+    lab = PoolLab()
+    tx, absent = lab.add(), lab.tx()
+    lab.pool.prioritise(tx.txid, 500)
+    lab.pool.prioritise(absent.txid, 7)
+    lab.pool.dump(tmp_path / "mempool.dat")
+    for wanted, expected in ((False, {}), (True, {tx.txid: 500, absent.txid: 7})):
+        other = PoolLab()
+        *_, taken = other.pool.load_steps(tmp_path / "mempool.dat", apply_fee_deltas=wanted)
+        assert taken == 1
+        assert other.pool.prioritised() == expected

@@ -243,3 +243,18 @@ def test_what_addresses_received_and_spent_confirmed_or_not(node: DaemonProcess)
     assert failure(node, "getaddressbalance", "nobody") == (-5, "Invalid address")
     assert failure(node, "getaddresstxids", {"addresses": []})[0] == -5
     assert failure(node, "getaddressdeltas", asked | {"start": 9, "end": 3})[0] == -5
+
+
+def test_a_mempool_is_imported_with_or_without_what_it_was_told_to_prefer(node: DaemonProcess) -> None:
+    txid = spend(node, coinbase_of(node, 8), "49.99", ADDRESS)
+    node.call("prioritisetransaction", txid, None, 1_000)
+    saved = node.call("savemempool")["filename"]
+    kept = node.folder / "kept.dat"
+    kept.write_bytes((node.folder / "mempool.dat").read_bytes())
+    assert saved == str(node.folder / "mempool.dat")
+    node.call("prioritisetransaction", txid, None, -1_000)
+    assert node.call("importmempool", str(kept)) == {}
+    assert node.call("getprioritisedtransactions").get(txid) is None
+    node.call("importmempool", str(kept), {"apply_fee_delta_priority": True})
+    assert node.call("getprioritisedtransactions")[txid]["fee_delta"] == 1_000
+    assert failure(node, "importmempool", str(node.folder / "none.dat"))[0] == -1
