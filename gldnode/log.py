@@ -8,13 +8,22 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-__all__ = ["CATEGORIES", "LogOptions", "LogSetup", "mask_params", "mask_setting", "mask_text", "setup_logging"]
+__all__ = [
+    "CATEGORIES",
+    "LogOptions",
+    "LogSetup",
+    "mask_arguments",
+    "mask_params",
+    "mask_setting",
+    "mask_text",
+    "setup_logging",
+]
 
 CATEGORIES: Final[Mapping[str, tuple[str, ...]]] = {
     "addrman": ("gldnode.p2p.addrman",),
@@ -96,8 +105,27 @@ def mask_setting(key: str, value: str) -> str:
     return _MASK if key in _SECRET_NAMES else mask_text(value)
 
 
+def mask_arguments(params: Any, names: Sequence[str] | None) -> Any:
+    """A call's arguments as a log may show them; `names` of the method's parameters, None for an unknown method.
+
+    Arguments by position are hidden by their parameters' names; what has none is hidden whatever it is, for
+    a mistyped method may well have been given a passphrase.
+    """
+    if isinstance(params, dict):
+        shown = mask_params({name: value for name, value in params.items() if name != "args"})
+        if "args" in params:
+            shown["args"] = mask_arguments(params["args"], names)
+        return shown
+    if not isinstance(params, list):
+        return mask_params(params)
+    known = list(names or ())
+    known += [""] * (len(params) - len(known))
+    pairs = zip(known, params, strict=False)
+    return [_MASK if not name or name.lower() in _SECRET_NAMES else mask_params(value) for name, value in pairs]
+
+
 def mask_params(params: Any) -> Any:
-    """RPC arguments as a log may show them: values under secret names are hidden at any depth."""
+    """A value as a log may show it: what stands under secret names is hidden at any depth."""
     if isinstance(params, dict):
         return {
             name: _MASK if str(name).lower() in _SECRET_NAMES else mask_params(value)

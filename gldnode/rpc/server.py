@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from gldnode.errors import DecodeError, NodeError, Reject
-from gldnode.log import mask_params
+from gldnode.log import mask_arguments
 from gldnode.node import Node, NodeStopped
 from gldnode.rpc import protocol
 from gldnode.rpc.answer import JsonAnswer
@@ -166,7 +166,9 @@ class RpcHttp:
     async def _execute(self, ctx: RpcContext, call: Call) -> Any:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("ThreadRPCServer method=%s user=%s", call.method[:64], ctx.user)
-            log.debug("RPC arguments: %s", str(mask_params(call.params))[:1000])
+            known = self._registry.get(call.method)
+            names = None if known is None else [name for param in known.params for name in param.names[:1]]
+            log.debug("RPC arguments: %s", str(mask_arguments(call.params, names))[:1000])
         if self._state.warmup is not None:
             method = self._registry.get(call.method)
             if method is None or method.needs_warm:

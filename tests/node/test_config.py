@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from gldnode.config import Config, ConfigError, load_config
-from gldnode.log import mask_params, mask_setting, mask_text
+from gldnode.log import mask_arguments, mask_params, mask_setting, mask_text
 from gldnode.options import OPTIONS, help_text, known_keys
 from gldnode.params import BTC_REGTEST, MAIN, NETWORKS, REGTEST
+from gldnode.rpc.methods import full_registry
 from gldnode.settings import chain_options, mempool_options
 
 KNOWN = known_keys()
@@ -178,3 +179,24 @@ def test_secrets_are_masked_wherever_they_stand() -> None:
     assert "tprv" not in mask_text(f"wpkh({xprv}/0/*)")
     wif = "cVpF924EspNh8KjYsfhgY96mmxvT6DgdWiTYMtMjuM74hJaU5psW"
     assert wif not in str(mask_params([f"pk({wif})"]))
+
+
+def test_arguments_by_position_are_hidden_by_their_parameters_names() -> None:
+    names = ["passphrase", "timeout"]
+    assert mask_arguments(["open sesame", 60], names) == ["****", 60]
+    assert mask_arguments({"args": ["open sesame"], "timeout": 60}, names) == {"args": ["****"], "timeout": 60}
+    assert mask_arguments({"passphrase": "open sesame"}, names) == {"passphrase": "****"}
+    assert mask_arguments(["one", 2, "too many"], names)[2] == "****"
+    assert mask_arguments(["a mistyped method's secret"], None) == ["****"]
+    assert mask_arguments(["txid", True], ["txid", "verbose"]) == ["txid", True]
+
+
+def test_every_parameter_that_takes_a_secret_has_a_name_that_is_hidden() -> None:
+    taking = {
+        param.names[0]
+        for method in full_registry().methods()
+        for param in method.params
+        if any(word in param.name for word in ("passphrase", "privkey", "mnemonic"))
+    }
+    assert {"passphrase", "newpassphrase", "privkeys", "mnemonic"} <= taking
+    assert [mask_arguments(["x"], [name]) for name in taking] == [["****"]] * len(taking)
