@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import select
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -29,6 +30,7 @@ T = TypeVar("T")
 
 READ_SIZE: Final = 64 * 1024
 TICK_S: Final = 0.1
+READS_AHEAD: Final = 2
 WAIT_S: Final = 0.02
 CLOSE_S: Final = 5.0
 DUMP_PEERS_S: Final = 15 * 60
@@ -52,6 +54,7 @@ class Connection:
 
     peer: Peer
     writer: asyncio.StreamWriter
+    shook_hands: bool = False
 
     @property
     def is_gone(self) -> bool:
@@ -192,9 +195,11 @@ class PeerManager:
     def set_network_active(self, active: bool) -> None:
         self.network_active = active
         self.log(f"SetNetworkActive: {str(active).lower()}")
-        if not active:
-            for connection in self.connections.values():
-                self.close(connection, "network deactivated")
+        if active:
+            self.outbound.look_now()
+            return
+        for connection in self.connections.values():
+            self.close(connection, "network deactivated")
 
     def disconnect_banned(self) -> None:
         """After `setban`: let go of those who are banned now."""
@@ -269,26 +274,49 @@ class PeerManager:
         return peer
 
     async def _read(self, connection: Connection, reader: asyncio.StreamReader) -> None:
-        """Bytes to `processing`, as long as it takes them: what waits there is bounded by one read."""
+        """Bytes to `processing`, as long as it takes them: what waits there is bounded by two reads.
+
+        One read is taken in while the next waits behind it, so that blocks that follow each other are made
+        durable together.
+        """
         peer, processing = connection.peer, self.processing
-        was_established = False
-        while peer.disconnect_reason is None and not self.is_stopping:
-            while processing.is_waiting(peer) and peer.disconnect_reason is None:
-                if connection.is_gone:
-                    return  # nobody is there any more who would read the answers
-                if peer.is_congested:
-                    await asyncio.sleep(WAIT_S)
-                    connection.peer.socket_backlog = connection.writer.transport.get_write_buffer_size()
-                else:
-                    await self.work(lambda: processing.resume(peer))
-            data = await reader.read(READ_SIZE)
-            if not data:
-                return
-            self.total_received += len(data)
-            await self.work(lambda data=data: processing.receive(peer, data))  # type: ignore[misc]
-            if peer.is_established and not was_established:
-                was_established = True
-                self._shook_hands(peer)
+        under_way: deque[asyncio.Task[None]] = deque()
+        try:
+            while not peer.is_ending() and not self.is_stopping:
+                if processing.is_waiting(peer):
+                    while under_way:
+                        await under_way.popleft()
+                    if not await self._wait(connection):
+                        return
+                data = await reader.read(READ_SIZE)
+                if not data:
+                    return
+                self.total_received += len(data)
+                if len(under_way) == READS_AHEAD:
+                    await under_way.popleft()
+                under_way.append(asyncio.create_task(self._receive(connection, data), name="p2p read"))
+        finally:
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _wait(self, connection: Connection) -> bool:
+        """Until it has read our answers, or the others had their turn; False when nobody is there any more."""
+        peer, processing = connection.peer, self.processing
+        while processing.is_waiting(peer) and not peer.is_ending():
+            if connection.is_gone:
+                return False
+            if peer.is_congested:
+                await asyncio.sleep(WAIT_S)
+                peer.socket_backlog = connection.writer.transport.get_write_buffer_size()
+            else:
+                await self.work(lambda: processing.resume(peer))
+        return True
+
+    async def _receive(self, connection: Connection, data: bytes) -> None:
+        peer = connection.peer
+        await self.work(lambda: self.processing.receive(peer, data))
+        if peer.is_established and not connection.shook_hands:
+            connection.shook_hands = True
+            self._shook_hands(peer)
 
     def _shook_hands(self, peer: Peer) -> None:
         if not peer.is_inbound:

@@ -44,6 +44,7 @@ class Outbound:
         self._dialling: dict[str, ConnectionType] = {}
         self._retry_at: dict[str, float] = {}
         self._anchors = self._load_anchors()
+        self._wanted = asyncio.Event()
         self.try_new_peer = False
         """The tip may be stale: one full-relay peer more than usual."""
         self._tip = b""
@@ -62,7 +63,7 @@ class Outbound:
         if tuple(options.connect) == ("0",):
             while True:  # nothing automatic, but `addnode add` still works
                 await self._connect_manual()
-                await asyncio.sleep(LOOP_S)
+                await self._pause()
         if not options.connect:
             self._m.background(self._learn_from_seeds())
         while True:
@@ -72,7 +73,17 @@ class Outbound:
                     self._fill_slots()
                     self._watch_tip()
                     self._evict_extra()
-            await asyncio.sleep(LOOP_S)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOP_S):
+                await self._wanted.wait()
+        self._wanted.clear()
+
+    def look_now(self) -> None:
+        """There is something to connect to: do not wait for the next round."""
+        self._wanted.set()
 
     async def _connect_manual(self) -> None:
         """Keep the connections that the operator asked for."""

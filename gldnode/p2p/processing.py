@@ -164,9 +164,8 @@ class Processing:
         state = self.peers.get(peer.id)
         if state is None:
             return
-        if state.inbox:
-            self._drain(state, math.inf)
         end = self.clock.monotonic() + WORK_BUDGET_S
+        self._drain(state, end)
         for message in peer.feed(data, self.clock.now()):
             if state.inbox or self._must_wait(state) or self.clock.monotonic() > end:
                 state.inbox.append(message)

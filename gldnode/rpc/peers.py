@@ -153,6 +153,7 @@ async def addnode(ctx: RpcContext, node: str, command: str, v2transport: bool | 
         if node in manager.outbound.added_nodes:
             raise RpcError(RpcCode.CLIENT_NODE_ALREADY_ADDED, "Error: Node already added")
         manager.outbound.added_nodes.append(node)
+        manager.outbound.look_now()
     elif node in manager.outbound.added_nodes:
         manager.outbound.added_nodes.remove(node)
     else:
