@@ -7,13 +7,11 @@ seconds before it, so that a machine with other things to do shows in both.
 
 import base64
 import multiprocessing
-import os
 import re
 import shutil
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,6 +20,7 @@ import uvloop
 from gldnode.params import REGTEST
 from scripts.benchmarks.httpload import Load, request_bytes, run_load
 from scripts.benchmarks.report import Figure
+from scripts.benchmarks.usage import usage_of
 from tests.support.btcd import free_port
 from tests.support.daemon import DaemonProcess
 from tests.support.hostile import MANNERS, HostileCrowd, KnownTip
@@ -32,21 +31,6 @@ BLOCKS = 120
 ADDRESS = "gldrt1qqqqsyqcyq5rqwzqfpg9scrgwpugpzysn5rej0f"
 _ENDED = re.compile(r"Z disconnected peer=\d+: (.*)$", re.MULTILINE)
 _THEIR_OWN_WISH = "closed by the other side"
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@dataclass(frozen=True, slots=True)
-class _Usage:
-    cpu_s: float
-    rss_mib: float
-
-
-def _usage(pid: int) -> _Usage:
-    """Of a process, all its threads; from /proc."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    status = Path(f"/proc/{pid}/status").read_text()
-    rss = int(status.split("VmRSS:")[1].split()[0]) / 1024
-    return _Usage((int(fields[11]) + int(fields[12])) / _TICKS, rss)
 
 
 def _attack(pipe: Connection, port: int, manner: str, tip: KnownTip) -> None:
@@ -78,15 +62,15 @@ def _measure(daemon: DaemonProcess, port: int, manner: str, seconds: float) -> l
     tip = daemon.call("getblockheader", daemon.call("getbestblockhash"))
     known = KnownTip(bytes.fromhex(tip["hash"])[::-1], tip["height"], tip["time"])
     quiet = _ask(daemon, seconds / 2)
-    before, seen = _usage(daemon.pid), len(daemon.log_text)
+    before, seen = usage_of(daemon.pid), len(daemon.log_text)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_attack, args=(theirs, port, manner, known))
     process.start()
     ours.recv()
-    begun = _usage(daemon.pid)
+    begun = usage_of(daemon.pid)
     load = _ask(daemon, seconds)
-    after = _usage(daemon.pid)
+    after = usage_of(daemon.pid)
     ours.send(None)
     connections, sent = ours.recv()
     process.join(20)
