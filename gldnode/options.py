@@ -195,6 +195,7 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         """),
     "Payments": _group("""
         payments  Run the payment server (default: 1)
+        abandonedmaxage=n  Days after which an invoice nobody paid leaves the lists, 0 for never (default: 180)
         allowoutgoing=cidr  Addresses that webhooks and rate sources may reach although they are not public
         rate=pair=source  Rate of the coin: a number, an https address with #path, or rule:expression
         eventsmaxage=n  Days after which told events and their bodies are removed, 0 for never (default: 90)

@@ -250,6 +250,8 @@ class Invoice(msgspec.Struct, frozen=True, omit_defaults=True):
     timer_at: int = 0
     """When the clock next matters to it; 0 for never."""
     payment_count: int = 0
+    shrunk_at: int = 0
+    """When it was taken out of the lists as abandoned; 0 for never."""
     revision: int = 0
     """Counts every change of the record or its payments."""
     payments: tuple[Payment, ...] = ()

@@ -18,10 +18,11 @@ from payments.claims import Claim, apply_claim, parse_claim
 from payments.errors import FieldProblem, PaymentError, ValidationError, not_found
 from payments.events import EventDraft, EventType
 from payments.explain import explain
+from payments.finding import order_id_of
 from payments.idempotency import Idempotency, Sent, find_answer, keep_answer
 from payments.invoice import FeeMode, Invoice, Payment, State, Status, TipFacts, mark, status
-from payments.invoicing import InvoiceDraft, clean_memo, insert_invoice, invoice_template, order_id_of
-from payments.layout import Loose, SafeMode
+from payments.invoicing import InvoiceDraft, clean_memo, insert_invoice, invoice_template
+from payments.layout import Loose, SafeMode, Watch
 from payments.ledger import Ledger
 from payments.lists import InvoiceFilter, InvoicePage, list_invoices
 from payments.methods import address_source
@@ -61,7 +62,7 @@ class BtngInvoiceDraft:
 
 @dataclass(frozen=True, slots=True)
 class UnassignedPayment:
-    """An output that pays a fixed address and names no invoice."""
+    """An output that is no invoice's: it pays a fixed address and names none, or is too small for one."""
 
     outpoint: bytes
     amount: int
@@ -69,6 +70,8 @@ class UnassignedPayment:
     seen_at: int
     height: int
     """-1 while unconfirmed."""
+    invoice_id: str = ""
+    """Whose own address it pays, where it was kept apart as a crumb; it can be assigned to this one only."""
 
 
 class InvoiceBook(StoreBook):
@@ -338,12 +341,11 @@ class InvoiceBook(StoreBook):
         return (await self._change(invoice_id, change))[0]
 
     def unassigned(self, store_id: str, limit: int = 1000) -> Sequence[UnassignedPayment]:
-        """What came to the store's fixed address and names no invoice."""
-        store = self.store(store_id)
-        if store is None or store.chain is None or store.chain.kind != "address":
+        """What came to a fixed address of the store and names no invoice, and crumbs that were kept apart."""
+        if self.store(store_id) is None:
             return []
         found: list[UnassignedPayment] = []
-        prefix = layout.loose_by_script_key(store.chain.script)
+        prefix = layout.loose_by_store_key(store_id)
         with self._vault.reading() as reader:
             assert reader is not None
             for row, _ in reader.iterate(prefix=prefix, keys_only=True):
@@ -351,9 +353,18 @@ class InvoiceBook(StoreBook):
                 loose = reader.get_record(layout.loose_key(paid), Loose)
                 if loose is None or loose.conflicted:
                     continue
-                found.append(
-                    UnassignedPayment(paid, loose.amount, store.chain.text, loose.received_at, loose.height)
-                )
                 if len(found) == limit:
                     break
+                watch = reader.get_record(layout.watch_key(loose.script), Watch)
+                address = script_to_address(loose.script, self._host.params) or ""
+                found.append(
+                    UnassignedPayment(
+                        paid,
+                        loose.amount,
+                        address,
+                        loose.received_at,
+                        loose.height,
+                        watch.invoice_id if watch is not None else "",
+                    )
+                )
         return found

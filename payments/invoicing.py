@@ -1,11 +1,9 @@
 """Making invoices: what was asked for, checked and completed from the store's settings, becomes facts."""
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from gldnode.entropy import Entropy
@@ -16,6 +14,7 @@ from payments import layout
 from payments.criteria import check_criteria
 from payments.errors import FieldProblem, PaymentError, ValidationError
 from payments.events import Event
+from payments.finding import MAX_TERM, put_rows
 from payments.ids import new_invoice_id
 from payments.invoice import DEPTH_OF, Checkout, FeeMode, Invoice, SpeedPolicy, TipFacts, advance
 from payments.layout import Watch
@@ -36,14 +35,12 @@ from payments.repository import change_invoice
 from payments.stores import ChainMethod, Store, StoreSettings
 from storage.database import Txn
 
-__all__ = ["InvoiceDraft", "clean_memo", "insert_invoice", "invoice_template", "order_id_of"]
+__all__ = ["InvoiceDraft", "clean_memo", "insert_invoice", "invoice_template"]
 
 MAX_MEMO: Final = 1024
-MAX_TERM: Final = 512
 MIN_EXPIRATION_S: Final = 30
 MAX_EXPIRATION_S: Final = 10 * 365 * 86_400
 MAX_METADATA: Final = 100_000
-_SPACES: Final = re.compile(r"\s+")
 _MINTING_TRIES: Final = 1000
 _DISCARD_FEERATE: Final = 3000
 """Core's -dustrelayfee, grains per 1,000 vbytes."""
@@ -219,33 +216,6 @@ def _metadata(document: bytes) -> bytes:
     return document
 
 
-class _Known(msgspec.Struct, rename="camel"):
-    """What the metadata may say to us."""
-
-    order_id: msgspec.Raw = msgspec.Raw(b"null")
-    buyer_email: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_known = msgspec.json.Decoder(_Known).decode
-
-
-def order_id_of(metadata: bytes) -> str | None:
-    """`orderId` of the metadata as text."""
-    if b"orderId" not in metadata:
-        return None
-    raw = bytes(_known(metadata).order_id)
-    if raw[:1] == b'"':
-        return msgspec.json.decode(raw, type=str)
-    return None if raw[:1] in b"{[n" else raw.decode()
-
-
-def _email_of(metadata: bytes) -> str | None:
-    if b"buyerEmail" not in metadata:
-        return None
-    raw = bytes(_known(metadata).buyer_email)
-    return msgspec.json.decode(raw, type=str) if raw[:1] == b'"' else None
-
-
 def dust_limit(script: bytes) -> int:
     """Core's GetDustThreshold: an output that costs a third of it to spend is not worth having."""
     size = len(serialize_tx_out(TxOut(0, script)))
@@ -265,7 +235,7 @@ def insert_invoice(
                 "amount-too-low", "The amount is below the dust limit: no transaction can pay it", 422
             )
     written, events = change_invoice(txn, None, advance(invoice, tip, invoice.created_at), invoice.created_at)
-    _index(txn, written)
+    put_rows(txn, written)
     return written, events
 
 
@@ -294,18 +264,3 @@ def _with_address(txn: Txn, method: ChainMethod, invoice: Invoice, params: Chain
             return replace(invoice, script=script, address=address, key_index=index)
         index += 1
     raise PaymentError("generic-error", "No unused address was found in the store's descriptor", 400)
-
-
-def _index(txn: Txn, invoice: Invoice) -> None:
-    store_id, invoice_id = invoice.store_id, invoice.id
-    txn.put(layout.by_time_key(store_id, invoice.created_at, invoice_id), b"")
-    order_id = order_id_of(invoice.metadata)
-    if order_id is not None:
-        txn.put(layout.by_order_key(store_id, order_id, invoice.created_at, invoice_id), b"")
-    txn.put(layout.by_term_key(store_id, invoice_id.lower(), invoice_id), b"")
-    if invoice.own_address and invoice.address:
-        txn.put(layout.by_term_key(store_id, invoice.address.lower(), invoice_id), b"")
-    for term in (order_id, _email_of(invoice.metadata), *invoice.search_terms):
-        if term:
-            row = layout.by_term_key(store_id, _SPACES.sub(" ", term).lower()[:MAX_TERM], invoice_id)
-            txn.put(row, b"")

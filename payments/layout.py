@@ -17,7 +17,8 @@ records are msgpack.
 | `M` invoice, u32 version                   | metadata JSON of before a change, for events of that time   |
 | `A` script                                 | record Watch: whose address it is                           |
 | `c` outpoint (36)                          | record ClaimRow: the invoice that this output pays, for ever|
-| `l` outpoint (36)                          | record Loose: pays a fixed address, assigned to no invoice  |
+| `l` outpoint (36)                          | record Loose: pays a watched address, but no invoice        |
+| `U` store, outpoint                        | empty: the store's loose payments                           |
 | `L` script, outpoint                       | empty: loose payments by address                            |
 | `t` txid (32)                              | record Tracked: unconfirmed transaction with payments       |
 | `n` prevout (36)                           | who spends it: (tracked txid, spender's txid)*; the spender |
@@ -34,6 +35,7 @@ records are msgpack.
 | `q` store                                  | sequence number of the store's last event, u64              |
 | `e` store, u64 sequence                    | record Event                                                |
 | `v` invoice, u64 sequence                  | empty: events by invoice                                    |
+| `W` store                                  | key of the `T` row up to which abandoned ones were looked for|
 | `T` store, u64 created descending, invoice | empty: invoices by time                                     |
 | `O` store, order id, u64 desc., invoice    | empty: invoices by order id                                 |
 | `S` store, term, invoice                   | empty: invoices by search term                              |
@@ -88,7 +90,7 @@ __all__ = [
     "callback_reader",
 ]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 CURSOR: Final = b"C"
 SAFE_MODE: Final = b"F"
@@ -263,6 +265,10 @@ def loose_by_script_key(script: bytes, outpoint: bytes = b"") -> bytes:
     return b"L" + key(u32(len(script)), script) + outpoint
 
 
+def loose_by_store_key(store_id: str, outpoint: bytes = b"") -> bytes:
+    return b"U" + text(store_id) + outpoint
+
+
 def tracked_key(txid: bytes) -> bytes:
     return b"t" + txid
 
@@ -323,6 +329,10 @@ def invoice_event_key(invoice_id: str, seq: int | None = None) -> bytes:
 def by_time_key(store_id: str, created_at: int | None = None, invoice_id: str = "") -> bytes:
     start = b"T" + text(store_id)
     return start if created_at is None else start + u64_descending(created_at) + invoice_id.encode()
+
+
+def shrunk_to_key(store_id: str) -> bytes:
+    return b"W" + store_id.encode()
 
 
 def by_order_key(store_id: str, order_id: str, created_at: int | None = None, invoice_id: str = "") -> bytes:

@@ -211,6 +211,7 @@ class Ledger:
             presence = Presence.CONFLICTED
         self._txn.delete(layout.loose_key(prevout))
         self._txn.delete(layout.loose_by_script_key(loose.script, prevout))
+        self._txn.delete(layout.loose_by_store_key(invoice.store_id, prevout))
         self._add(
             invoice,
             prevout,
@@ -268,19 +269,22 @@ class Ledger:
     ) -> tuple[int, ...]:
         """Record the outputs that pay watched scripts; gives their indexes."""
         vouts = []
-        for match in match_outputs(tx, watch or self._watch, self.invoice):
+        look = watch or self._watch
+        for match in match_outputs(tx, look, self.invoice):
             vouts.append(match.vout)
             paid = tx.outpoint(match.vout)
             claim = self._claim(paid)
             if claim is not None:
                 self._found_again(claim, step, info)
             elif match.invoice_id is None:
-                self._loose(tx, paid, step, coins, received_at or self._now)
+                fixed = look(tx.outputs[match.vout].script_pubkey)
+                assert fixed is not None
+                self._loose(tx, paid, fixed.store_id, step, coins, received_at or self._now)
             else:
                 invoice = self.invoice(match.invoice_id)
                 assert invoice is not None, f"a watched script names {match.invoice_id}, which does not exist"
                 if self._is_crumb(invoice, paid, tx.outputs[match.vout].amount):
-                    self._loose(tx, paid, step, coins, received_at or self._now)
+                    self._loose(tx, paid, invoice.store_id, step, coins, received_at or self._now)
                     continue
                 self._found(invoice, tx, paid, step, info, received_at or self._now)
         return tuple(vouts)
@@ -437,6 +441,7 @@ class Ledger:
         self,
         tx: Tx,
         paid: OutPoint,
+        store_id: str,
         step: BlockConnected | None,
         coins: tuple[Coin, ...] | None,
         received_at: int,
@@ -457,6 +462,7 @@ class Ledger:
         )
         self._txn.put_record(layout.loose_key(paid), loose)
         self._txn.put(layout.loose_by_script_key(loose.script, paid), b"")
+        self._txn.put(layout.loose_by_store_key(store_id, paid), b"")
         if step is not None:
             self._txn.put(layout.in_block_key(step.height, paid), b"")
 

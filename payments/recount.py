@@ -1,16 +1,19 @@
-"""The figures of `figures` from scratch: for a database of before they were kept, and for those who check them."""
+"""Figures and counts from scratch: for a database of before they were kept, and for those who check them."""
+
+from collections import Counter
 
 from payments import layout
 from payments.figures import CHAIN, DAY_S, Figures, MethodSum, add_figures, settled_amounts
-from payments.invoice import status
-from payments.repository import load_invoice
+from payments.invoice import Invoice, status
+from payments.layout import Loose, Watch
+from payments.repository import is_open, load_invoice
 from storage.database import ReadSnapshot
 from storage.documents import DocumentReader
 from storage.keys import KeyReader
 from storage.kv import KV, WriteBatch
 from storage.records import encode_record
 
-__all__ = ["migrate_figures", "recompute", "stored_figures"]
+__all__ = ["count_open_invoices", "migrate_counts", "migrate_figures", "recompute", "stored_figures"]
 
 
 def recompute(reader: DocumentReader) -> dict[tuple[str, int], Figures]:
@@ -32,6 +35,49 @@ def migrate_figures(kv: KV, batch: WriteBatch) -> None:
     with ReadSnapshot(kv.snapshot()) as reader:
         for (store_id, day), figures in recompute(reader).items():
             batch.put(layout.figures_key(store_id, day), encode_record(figures))
+
+
+def count_open_invoices(reader: DocumentReader) -> Counter[str]:
+    """How many of each store's invoices are open, from the invoices alone."""
+    return Counter(
+        invoice.store_id for _, invoice in reader.iterate_json(b"i", Invoice) if _is_open(reader, invoice)
+    )
+
+
+def _is_open(reader: DocumentReader, invoice: Invoice) -> bool:
+    if invoice.payment_count:
+        loaded = load_invoice(reader, invoice.id)
+        assert loaded is not None
+        invoice = loaded
+    return is_open(invoice)
+
+
+def migrate_counts(kv: KV, batch: WriteBatch) -> None:
+    """Schema 2 to 3: open invoices and idempotency rows are counted, loose payments are listed by store, and
+    metadata that was never replaced is in its invoice alone."""
+    with ReadSnapshot(kv.snapshot()) as reader:
+        for store_id, count in count_open_invoices(reader).items():
+            batch.put(layout.open_count_key(store_id), count.to_bytes(8, "big"))
+        kept = Counter(KeyReader(row, 1).text() for row, _ in reader.iterate(prefix=b"g", keys_only=True))
+        for principal, count in kept.items():
+            batch.put(layout.answer_count_key(principal), count.to_bytes(8, "big"))
+        for row, loose in reader.iterate_records(b"l", Loose):
+            store_id = _store_of(reader, loose)
+            if store_id:
+                batch.put(layout.loose_by_store_key(store_id, row[1:]), b"")
+        for row, _ in reader.iterate(prefix=b"M", keys_only=True):
+            parts = KeyReader(row, 1)
+            invoice = reader.get_json(layout.invoice_key(parts.text()), Invoice)
+            if invoice is not None and invoice.metadata_version == parts.u32():
+                batch.delete(row)
+
+
+def _store_of(reader: DocumentReader, loose: Loose) -> str:
+    watch = reader.get_record(layout.watch_key(loose.script), Watch)
+    if watch is None or not watch.invoice_id:
+        return watch.store_id if watch is not None else ""
+    invoice = reader.get_json(layout.invoice_key(watch.invoice_id), Invoice)
+    return invoice.store_id if invoice is not None else ""
 
 
 def stored_figures(reader: DocumentReader) -> dict[tuple[str, int], Figures]:

@@ -11,6 +11,7 @@ import msgspec
 from payments import layout
 from payments.events import Event, EventDraft, events_between
 from payments.figures import note_change
+from payments.finding import put_rows, put_term
 from payments.invoice import Invoice, Payment, Presence, Status, due, next_deadline, status
 from payments.notices import note_event
 from payments.quotas import note_opened
@@ -22,6 +23,7 @@ __all__ = [
     "change_invoice",
     "event_log",
     "invoice_events",
+    "is_open",
     "last_sequence",
     "load_invoice",
     "metadata_of",
@@ -52,6 +54,9 @@ def change_invoice(txn: Txn, before: Invoice | None, after: Invoice, now: int) -
     """
     if before is not None and after == before:
         return before, []
+    if before is not None and before.shrunk_at and after.shrunk_at:
+        after = msgspec.structs.replace(after, shrunk_at=0)  # something happens to it after all
+        put_rows(txn, after)
     revision = before.revision + 1 if before is not None else 1
     after = msgspec.structs.replace(
         after, revision=revision, payment_count=len(after.payments), timer_at=next_deadline(after)
@@ -87,7 +92,7 @@ def _write_payments(txn: Txn, before: Invoice | None, after: Invoice) -> None:
         if old is None:
             txn.require(layout.claim_key(payment.outpoint), ABSENT)
             txn.put_record(layout.claim_key(payment.outpoint), layout.ClaimRow(after.id, payment.number))
-            _add_term(txn, after, payment.txid[::-1].hex())
+            put_term(txn, after, payment.txid[::-1].hex())
         txn.put_record(layout.payment_key(after.id, payment.number), payment)
         if old is not None and old.presence is Presence.BLOCK and old.height != payment.height:
             txn.delete(layout.in_block_key(old.height, payment.outpoint))
@@ -123,10 +128,6 @@ def _note_due(txn: Txn, before: Invoice | None, after: Invoice) -> None:
     missing = due(after)
     if missing > 0 and (before is None or due(before) != missing):
         txn.put(layout.by_due_key(after.script, missing, after.monitoring_ends_at, after.id), b"")
-
-
-def _add_term(txn: Txn, invoice: Invoice, term: str) -> None:
-    txn.put(layout.by_term_key(invoice.store_id, term.lower()[:512], invoice.id), b"")
 
 
 def last_sequence(reader: DocumentReader, store_id: str) -> int:

@@ -21,8 +21,8 @@ from payments import layout
 from payments.accounting import paid_amount
 from payments.errors import PaymentError
 from payments.events import Event, EventDraft, EventType
+from payments.finding import order_id_of
 from payments.invoice import Additional, Invoice, Status, effective_price, status
-from payments.invoicing import order_id_of
 from payments.quotas import is_full
 from payments.repository import append_event, load_invoice
 from payments.signals import Bell

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from gldnode.primitives.block import Block, parse_block
 from gldnode.primitives.hashes import BlockHash
+from payments.abandoned import ABANDONED_KEPT_S
 from payments.claims import Claim
 from payments.dispatcher import Dispatcher
 from payments.errors import PaymentError, not_found
@@ -74,7 +75,13 @@ class PaymentService(HookBook):
         vault.host.spawn("payments: bills", self._watch_requests())
         if vault.host.params.is_regtest:
             vault.host.spawn("payments: first key", self._make_first_key())
-        vault.host.spawn("payments: upkeep", keep_tidy(vault.database, vault.host.clock, self._events_kept_s))
+        upkeep = keep_tidy(
+            vault.database,
+            vault.host.clock,
+            self._days("eventsmaxage", EVENTS_KEPT_S),
+            self._days("abandonedmaxage", ABANDONED_KEPT_S),
+        )
+        vault.host.spawn("payments: upkeep", upkeep)
 
     async def _make_first_key(self) -> None:
         folder = self._vault.host.payments_dir
@@ -112,10 +119,10 @@ class PaymentService(HookBook):
                     days += day_rows(reader, store_id, start, end)
         return period_rows(days, period)
 
-    @property
-    def _events_kept_s(self) -> int:
-        days = self._vault.host.option("eventsmaxage")
-        return int(days) * 86_400 if days and days.isascii() and days.isdecimal() else EVENTS_KEPT_S
+    def _days(self, name: str, usual_s: int) -> int:
+        """Seconds of an option in days."""
+        days = self._vault.host.option(name)
+        return int(days) * 86_400 if days and days.isascii() and days.isdecimal() else usual_s
 
     def receipt(self, invoice_id: str) -> Receipt:
         """What anyone can verify offline; reads blocks. 404, 409 receipt-not-available."""

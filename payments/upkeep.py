@@ -1,22 +1,25 @@
 """Forgetting what has had its time: answers of repeated creations after a day, delivery logs after sixty, events
-and their bodies after ninety (`-eventsmaxage`), as far as every endpoint is done with them."""
+and their bodies after ninety (`-eventsmaxage`), as far as every endpoint is done with them, what was given up
+with its body; and abandoned invoices shrink after half a year (`-abandonedmaxage`)."""
 
 import asyncio
 import logging
+from itertools import islice
 from typing import Final
 
 from gldnode.clock import Clock
 from payments import layout
+from payments.abandoned import ABANDONED_KEPT_S, shrink_abandoned
 from payments.events import Event
 from payments.idempotency import prune_answers
 from payments.invoice import Invoice
-from payments.layout import DeliveryRow, Lane, ReaderState
+from payments.layout import DeliveryRow, Lane, Parked, ReaderState
 from payments.repository import last_sequence
 from storage.database import Database, Txn
 from storage.documents import DocumentReader
 from storage.errors import CommitFailed
 
-__all__ = ["done_with", "keep_tidy", "prune_deliveries", "prune_events", "tidy"]
+__all__ = ["done_with", "keep_tidy", "prune_deliveries", "prune_events", "prune_given_up", "tidy"]
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +29,27 @@ DELIVERIES_KEPT_S: Final = 60 * 86_400
 EVENTS_KEPT_S: Final = 90 * 86_400
 
 
-async def keep_tidy(database: Database, clock: Clock, events_kept_s: int = EVENTS_KEPT_S) -> None:
-    """Forget for ever, a little at a time. `events_kept_s` 0 keeps all events."""
+async def keep_tidy(
+    database: Database,
+    clock: Clock,
+    events_kept_s: int = EVENTS_KEPT_S,
+    abandoned_kept_s: int = ABANDONED_KEPT_S,
+) -> None:
+    """Forget for ever, a little at a time. 0 seconds keep all of a kind."""
     while True:
         await asyncio.sleep(EVERY_S)
         try:
-            await tidy(database, clock.now(), events_kept_s)
+            await tidy(database, clock.now(), events_kept_s, abandoned_kept_s)
         except CommitFailed as error:
             log.error("old records were not removed: %s", error)
 
 
-async def tidy(database: Database, now: int, events_kept_s: int = EVENTS_KEPT_S) -> None:
+async def tidy(
+    database: Database,
+    now: int,
+    events_kept_s: int = EVENTS_KEPT_S,
+    abandoned_kept_s: int = ABANDONED_KEPT_S,
+) -> None:
     """One round."""
     while await database.transact(lambda txn: prune_answers(txn, now, AT_ONCE)) == AT_ONCE:
         pass
@@ -45,8 +58,13 @@ async def tidy(database: Database, now: int, events_kept_s: int = EVENTS_KEPT_S)
         stores = [row[1:].decode() for row, _ in reader.iterate(prefix=b"s", keys_only=True)]
     for name in readers:
         await _prune_reader(database, name, now)
-    for store_id in stores if events_kept_s else ():
-        await _prune_store(database, store_id, now - events_kept_s)
+        if events_kept_s:
+            await _prune_given_up(database, name, now - events_kept_s)
+    for store_id in stores:
+        if events_kept_s:
+            await _prune_store(database, store_id, now - events_kept_s)
+        if abandoned_kept_s:
+            await shrink_abandoned(database, store_id, now - abandoned_kept_s, now)
 
 
 async def _prune_store(database: Database, store_id: str, before: int) -> None:
@@ -80,6 +98,20 @@ def prune_events(txn: Txn, store_id: str, before: int, last: int) -> int:
         invoice = txn.get_json(layout.invoice_key(event.invoice_id), Invoice)
         if invoice is not None and event.metadata_version < invoice.metadata_version:
             txn.delete(layout.metadata_key(event.invoice_id, event.metadata_version))
+    return len(old)
+
+
+async def _prune_given_up(database: Database, reader: str, before: int) -> None:
+    while await database.transact(lambda txn: prune_given_up(txn, reader, before)) == AT_ONCE:
+        pass
+
+
+def prune_given_up(txn: Txn, reader: str, before: int) -> int:
+    """Forget what an endpoint was not told before that time: its body is gone too; how many."""
+    rows = txn.iterate_records(layout.parked_key(reader), Parked)
+    old = [row for row, parked in islice(rows, AT_ONCE) if parked.at < before]
+    for row in old:
+        txn.delete(row)
     return len(old)
 
 

@@ -9,7 +9,7 @@ from gldnode.ports import NodeHost
 from payments.engine import Engine
 from payments.errors import PaymentError
 from payments.layout import SCHEMA_VERSION
-from payments.recount import migrate_figures
+from payments.recount import migrate_counts, migrate_figures
 from payments.signals import Bell
 from storage.database import Database, ReadSnapshot, Txn
 from storage.errors import CommitFailed
@@ -57,7 +57,7 @@ class Vault:
         path = self.host.payments_dir / FOLDER
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         database = self.host.open_database(path)
-        ensure_schema(database.kv, SCHEMA_VERSION, {1: migrate_figures})
+        ensure_schema(database.kv, SCHEMA_VERSION, {1: migrate_figures, 2: migrate_counts})
         self._engine = Engine(self.host, database, self.bell)
         self._database = database
         log.info("Payments database opened at %s, block %d", path, self._engine.cursor.height)

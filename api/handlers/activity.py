@@ -159,4 +159,5 @@ def _unassigned(item: UnassignedPayment) -> UnassignedAnswer:
         item.address,
         item.seen_at,
         item.height if item.height >= 0 else None,
+        item.invoice_id or None,
     )

@@ -31,6 +31,8 @@ class UnassignedAnswer(Struct, rename="camel"):
     address: str
     seen_at: int
     height: int | None
+    invoice_id: str | None = None
+    """Whose own address was paid, by a crumb that was kept apart: the only invoice that it can be given to."""
 
 
 class AssignRequest(Struct):

@@ -41,8 +41,12 @@ async def test_dust_behind_the_first_payments_is_kept_apart(
             crumb = next(row[1:] for row, _ in reader.iterate(prefix=b"l"))
         with pytest.raises(Exception, match="payment-not-found"):
             await till.service.assign(till.store.id, again.id, crumb)
+        (*_, listed) = till.service.unassigned(till.store.id)
+        assert (listed.amount, listed.address, listed.invoice_id) == (DUST, invoice.address, invoice.id)
+        count = len(till.service.unassigned(till.store.id))
         assigned = await till.service.assign(till.store.id, invoice.id, crumb)
         assert len(assigned.payments) == 12
+        assert len(till.service.unassigned(till.store.id)) == count - 1
 
 
 async def test_an_invoice_has_a_limit_of_payments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from payments.errors import PaymentError
 from payments.figures import DAY_S, Figures, MethodSum, add_figures, average_text, period_rows, share_text
 from payments.invoice import Status
 from payments.layout import SCHEMA_VERSION, figures_key
-from payments.recount import migrate_figures, recompute, stored_figures
+from payments.recount import migrate_counts, migrate_figures, recompute, stored_figures
 from payments.service import InvoiceFilter
 from storage.kv import WriteBatch
 from storage.schema import SCHEMA_KEY, ensure_schema
@@ -92,7 +92,7 @@ async def test_a_database_from_before_gets_its_figures(tmp_path: Path) -> None:
             batch.delete(figures_key(store_id, day))
         batch.put(SCHEMA_KEY, b"1")
         kv.write(batch, sync=True)
-        ensure_schema(kv, SCHEMA_VERSION, {1: migrate_figures})
+        ensure_schema(kv, SCHEMA_VERSION, {1: migrate_figures, 2: migrate_counts})
         with till.service.database.reader() as reader:
             assert stored_figures(reader) == kept != {}
 
