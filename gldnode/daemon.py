@@ -7,6 +7,7 @@ the node is doing.
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,6 +20,7 @@ from aiohttp import web
 
 from api.app import Sites, build_sites
 from gldnode import process
+from gldnode.chain.entry import BlockEntry
 from gldnode.chain.importing import import_steps
 from gldnode.chain.options import DiskSpaceLow
 from gldnode.chain.progress import Interrupted
@@ -351,18 +353,24 @@ class Daemon:
 
     # --- while it runs ---
 
+    def _notify_blocks(self, last: BlockEntry, tip: BlockEntry) -> None:
+        """-blocknotify for every block that has been the best one since `last`."""
+        better = list(itertools.takewhile(lambda entry: entry.chain_work > last.chain_work, tip.walk_back()))
+        for entry in reversed(better or [tip]):  # after invalidateblock the new tip is no better one
+            self.notifier.notify("blocknotify", {"s": entry.hash[::-1].hex()})
+
     async def _watch(self) -> None:
         """Notify commands, -stopatheight, and the terminal."""
         chainstate = self.node.chainstate
-        last = chainstate.tip.hash
+        last = chainstate.tip_entry
         warned: list[str] = []
         while True:
             changed = self.node.change
-            tip = chainstate.tip
-            if tip.hash != last:
-                last = tip.hash
+            tip = chainstate.tip_entry
+            if tip is not last:
                 if not chainstate.is_initial_block_download or self.params.is_regtest:
-                    self.notifier.notify("blocknotify", {"s": tip.hash[::-1].hex()})
+                    self._notify_blocks(last, tip)
+                last = tip
             if chainstate.stop_requested:
                 log.info("Stopping at height %d, as -stopatheight says", tip.height)
                 self.node.request_stop()
