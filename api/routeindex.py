@@ -7,6 +7,8 @@ does not have, `Expect`, pages, and everything that is not found here.
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
 
 from aiohttp import web
 
@@ -43,7 +45,9 @@ class _Shape:
     """Routes of one method and number of parts with their fixed parts at the same places."""
 
     fixed: tuple[int, ...]
-    entries: dict[tuple[str, ...], list[_Entry]] = field(default_factory=dict)
+    pick: Callable[[list[str]], Any]
+    """The fixed parts of a path."""
+    entries: dict[Any, list[_Entry]] = field(default_factory=dict)
 
 
 class RouteIndex:
@@ -69,10 +73,9 @@ class RouteIndex:
         shapes = self._shapes.setdefault((method, len(parts)), [])
         shape = next((one for one in shapes if one.fixed == fixed), None)
         if shape is None:
-            shape = _Shape(fixed)
+            shape = _Shape(fixed, itemgetter(*fixed))  # never none: what stands before the first slash is fixed
             shapes.append(shape)
-        key = tuple(parts[place] for place in fixed)
-        shape.entries.setdefault(key, []).append(_Entry(rank, parameters, handler))
+        shape.entries.setdefault(shape.pick(parts), []).append(_Entry(rank, parameters, handler))
 
     def find(self, method: str, raw_path: str) -> tuple[PathHandler, dict[str, str]] | None:
         """The handler of the path and its parameters' values; None: ask aiohttp's router."""
@@ -82,7 +85,7 @@ class RouteIndex:
         best: _Entry | None = None
         best_values: dict[str, str] = {}
         for shape in self._shapes.get((method, len(parts)), ()):
-            for entry in shape.entries.get(tuple([parts[place] for place in shape.fixed]), ()):
+            for entry in shape.entries.get(shape.pick(parts), ()):
                 if best is None or entry.rank < best.rank:
                     values = entry.values(parts)
                     if values is not None:

@@ -25,6 +25,7 @@ from payments.uri import payment_uri
 __all__ = ["invoice_answer", "method_answers", "payment_answer"]
 
 _RECEIPT = msgspec.json.Decoder(ReceiptRequest)
+_ZERO = Raw(b"0")
 _NO_WISHES = ReceiptRequest()
 
 
@@ -103,6 +104,8 @@ def payment_answer(context: ApiContext, invoice: Invoice, payment: Payment) -> P
 
 def percent(value: int) -> Raw:
     """A percentage of 10^-8 percent as a JSON number."""
+    if value == 0:
+        return _ZERO
     return Raw(format_amount_short(value).encode())
 
 

@@ -17,7 +17,7 @@ from gldnode.entropy import Entropy
 __all__ = ["COOKIE_USER", "RpcAuth", "cookie_path", "remove_cookie", "write_cookie"]
 
 COOKIE_USER: Final = "__cookie__"
-_MAX_PROVED: Final = 64
+_MAX_PROVED: Final = 4
 _AUTH_FIELD = re.compile(r"([^:]+):([^:$]+)\$([0-9a-fA-F]{64})")
 _PERMS: Final = {"owner": 0o600, "group": 0o640, "all": 0o644}
 
@@ -39,8 +39,8 @@ class RpcAuth:
         self._salted: list[_SaltedUser] = []
         self._whitelist: dict[str, frozenset[str]] = {}
         self._default_allows = True
-        self._proved: dict[bytes, str] = {}
-        """Users by the SHA-256 of a header that proved them: clients send the same one with every call."""
+        self._proved: list[tuple[bytes, str]] = []
+        """The last headers that proved a user: clients send the same one with every call."""
 
     @classmethod
     def from_config(cls, config: Config) -> "RpcAuth":
@@ -74,15 +74,13 @@ class RpcAuth:
         """The user whom a Basic Authorization header proves, None when it proves nobody."""
         if authorization is None or authorization[:6].lower() != "basic ":
             return None
-        mark = sha256(authorization.encode("utf-8", "surrogateescape")).digest()
-        known = self._proved.get(mark)
-        if known is not None:
-            return known
+        given = authorization.encode("utf-8", "surrogateescape")
+        for header, user in self._proved:
+            if hmac.compare_digest(header, given):
+                return user
         found = self._prove(authorization[6:].strip())
         if found is not None:
-            if len(self._proved) >= _MAX_PROVED:
-                self._proved.clear()
-            self._proved[mark] = found
+            self._proved = [(given, found), *self._proved][:_MAX_PROVED]
         return found
 
     def _prove(self, encoded: str) -> str | None:

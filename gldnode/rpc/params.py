@@ -4,7 +4,7 @@ Core's own words (src/rpc/util.cpp, src/rpc/server.cpp) for everything a caller 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -54,6 +54,10 @@ class Kind(Enum):
     """Not checked: the handler looks (Core: skip_type_check)."""
 
 
+_PLAIN_TYPES = {Kind.STR: str, Kind.NUM: int, Kind.BOOL: bool, Kind.OBJ: dict, Kind.ARR: list}
+"""What most values of a kind are, in Python."""
+
+
 @dataclass(frozen=True, slots=True)
 class Param:
     """One parameter. Build one with the functions below."""
@@ -72,6 +76,11 @@ class Param:
     hidden: bool = False
     type_word: str = ""
     """What the help says instead of the kind's word."""
+
+    first_name: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first_name", self.names[0])
 
     @property
     def names(self) -> list[str]:
@@ -102,6 +111,8 @@ class Param:
 
     def check(self, value: Any) -> str | None:
         """What is wrong with the JSON type of `value`, None when nothing is."""
+        if type(value) is _PLAIN_TYPES.get(self.kind):
+            return None
         _, expected, names = self.kind.value
         actual = json_type(value)
         if not names or actual in names:
@@ -117,8 +128,40 @@ def check_arguments(
     params: Sequence[Param], given: Sequence[Any] | Mapping[str, Any] | None, help_text: Callable[[], str]
 ) -> dict[str, Any]:
     """The handler's keyword arguments for what the caller gave by position, by name or both. Raises RpcError."""
-    if not params and not given:
-        return {}
+    values = _plain_values(params, given)
+    if values is None:
+        values = _checked_values(params, given, help_text)
+    arguments = {}
+    for param, value in zip(params, values, strict=True):
+        if value is None:
+            value = param.default
+        elif param.convert is not None:
+            value = param.convert(value)
+        arguments[param.first_name] = value
+    return arguments
+
+
+def _plain_values(
+    params: Sequence[Param], given: Sequence[Any] | Mapping[str, Any] | None
+) -> Sequence[Any] | None:
+    """The values by position, where they were given so and nothing is wrong with them; None: look closely."""
+    if given and not isinstance(given, list):
+        return None
+    positional: list[Any] = given or []  # type: ignore[assignment]
+    missing = len(params) - len(positional)
+    if missing < 0:
+        return None
+    values = positional + [None] * missing
+    for param, value in zip(params, values, strict=True):
+        if param.required if value is None else param.check(value) is not None:
+            return None
+    return values
+
+
+def _checked_values(
+    params: Sequence[Param], given: Sequence[Any] | Mapping[str, Any] | None, help_text: Callable[[], str]
+) -> Sequence[Any]:
+    """The values by position, in Core's order of complaints. Raises RpcError."""
     positional = _positions(params, given)
     if len(positional) > len(params):
         raise RpcError(RpcCode.MISC_ERROR, help_text())
@@ -137,14 +180,7 @@ def check_arguments(
     if wrong:
         listing = msgspec.json.format(msgspec.json.encode(wrong), indent=4).decode()
         raise RpcError(RpcCode.TYPE_ERROR, f"Wrong type passed:\n{listing}")
-    arguments = {}
-    for param, value in zip(params, values, strict=True):
-        if value is None:
-            value = param.default
-        elif param.convert is not None:
-            value = param.convert(value)
-        arguments[param.names[0]] = value
-    return arguments
+    return values
 
 
 def _positions(params: Sequence[Param], given: Sequence[Any] | Mapping[str, Any] | None) -> list[Any]:

@@ -80,6 +80,7 @@ class RpcHttp:
         self._state = state
         self._limit = _WORKERS + max(work_queue, 1)
         self._busy = 0
+        self._contexts: dict[str, RpcContext] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one HTTP request."""
@@ -106,7 +107,7 @@ class RpcHttp:
             self._busy -= 1
 
     async def _answer(self, user: str, wallet_name: str | None, body: bytes) -> web.StreamResponse:
-        ctx = RpcContext(self._node, self._services, self._registry, self._state, user, wallet_name)
+        ctx = self._context(user, wallet_name)
         call = Call()
         try:
             value = protocol.parse_body(body)
@@ -124,6 +125,15 @@ class RpcHttp:
         if call.is_notification:
             return web.Response(status=204)
         return _json(reply, 200 if error is None or call.v2 else protocol.http_status(error))
+
+    def _context(self, user: str, wallet_name: str | None) -> RpcContext:
+        """The call's surroundings; at `/` the same for all calls of a user."""
+        known = self._contexts.get(user) if wallet_name is None else None
+        if known is None:
+            known = RpcContext(self._node, self._services, self._registry, self._state, user, wallet_name)
+            if wallet_name is None:
+                self._contexts[user] = known
+        return known
 
     async def _answer_batch(self, ctx: RpcContext, values: Sequence[Any]) -> web.StreamResponse:
         for value in values:
