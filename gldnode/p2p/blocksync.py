@@ -178,12 +178,12 @@ class BlockSync:
         if state.best_known is self._p.chain.tip_entry and state.unknown_best is None:
             return
         if (
-            not state.is_preferred
+            self._p.chain.is_initial_block_download
+            and not state.is_preferred
             and any(
                 other.is_preferred and self.can_fetch_from(other) and other.best_known is not None
                 for other in self._p.peers.values()
             )
-            and self._p.chain.is_initial_block_download
         ):
             return
         self._p.headers.learn_unknown(state)
