@@ -242,6 +242,7 @@ class Walk(RuleBasedStateMachine):
         bump = self.till.next_fee()
         try:
             if kind == "mined":
+                self.correct_clock()
                 other = self.till.rival(tx, outputs)
                 self.run(self.till.mine_only([other]))
             else:
@@ -257,6 +258,7 @@ class Walk(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3))
     def mine(self, count: int) -> None:
+        self.correct_clock()
         self.run(self.till.mine(count))
         self.looked()
 
@@ -267,13 +269,20 @@ class Walk(RuleBasedStateMachine):
             return
         fork = self.till.node.chain.block_hash(tip - depth + 1)
         assert fork is not None
+        self.correct_clock()
         self.run(self.till.invalidate(fork))
         self.looked()
         for _ in range(depth + 1):
             self.run(self.till.mine_only([]) if empty else self.till.mine(1))
             self.looked()
 
-    @rule(seconds=st.sampled_from([30, 600, 4_000, -300]))
+    def correct_clock(self) -> None:
+        """A clock far behind the chain is set right before anybody mines: nobody takes a block of the future."""
+        behind = self.till.node.chainstate.tip_entry.median_time_past - self.till.now
+        if behind > 0:
+            self.till.pass_time(behind)
+
+    @rule(seconds=st.sampled_from([30, 600, 4_000, -300, -300, -7_000, -100_000, -2_000_000, 100_000, 2_000_000]))
     def wait(self, seconds: int) -> None:
         self.till.pass_time(seconds)
         self.run(self.till.tick())
@@ -307,6 +316,7 @@ class Walk(RuleBasedStateMachine):
     def restart(self, blocks: int) -> None:
         self.run(self.till.stop_payments())
         if blocks:
+            self.correct_clock()
             self.run(self.till.node.mine(blocks))
         self.run(self.till.start_payments())
         self.looked()
