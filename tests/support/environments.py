@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["CACHE", "free_port", "npm_folder", "python_with"]
+__all__ = ["CACHE", "free_port", "npm_folder", "prepared", "python_with"]
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gldnode-tests"
 INSTALL_TIMEOUT_S = 240
@@ -26,7 +26,7 @@ def python_with(name: str, *requirements: str) -> Path:
     """The interpreter of the environment `name`, which has `requirements`. Skips where they cannot be had."""
     folder = CACHE / name
     python = folder / "bin" / "python"
-    with _prepared(folder, requirements) as needed:
+    with prepared(folder, requirements) as needed:
         if needed:
             _install([sys.executable, "-m", "venv", str(folder)], name)
             _install([str(python), "-m", "pip", "install", "-q", *requirements], " ".join(requirements))
@@ -39,7 +39,7 @@ def npm_folder(name: str, *packages: str) -> Path:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
     folder = CACHE / name
-    with _prepared(folder, packages) as needed:
+    with prepared(folder, packages) as needed:
         if needed:
             command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder), *packages]
             _install(command, " ".join(packages))
@@ -47,7 +47,7 @@ def npm_folder(name: str, *packages: str) -> Path:
 
 
 @contextmanager
-def _prepared(folder: Path, content: Sequence[str]) -> Iterator[bool]:
+def prepared(folder: Path, content: Sequence[str]) -> Iterator[bool]:
     """One process at a time prepares a folder; whether there is anything to do."""
     CACHE.mkdir(parents=True, exist_ok=True)
     mark, wanted = folder / ".complete", "\n".join(content)

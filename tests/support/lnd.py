@@ -14,14 +14,14 @@ import pytest
 
 from tests.support.campaign import is_long
 from tests.support.daemon import DaemonProcess
-from tests.support.environments import CACHE, free_port
+from tests.support.environments import CACHE, free_port, prepared
 from tests.support.waiting import wait_for
 
 __all__ = ["Lnd", "LndError", "require_lnd"]
 
 VERSION = "v0.20.0-beta"
 MODULE = f"github.com/lightningnetwork/lnd@{VERSION}"
-TAGS = "chainrpc invoicesrpc routerrpc signrpc walletrpc"
+TAGS = "autopilotrpc chainrpc invoicesrpc peersrpc routerrpc signrpc walletrpc watchtowerrpc wtclientrpc"
 BUILD_TIMEOUT_S = 3600
 PASSWORD = base64.b64encode(b"only for tests").decode()
 
@@ -43,29 +43,30 @@ def require_lnd() -> str:
 
 def _build(go: str, program: Path) -> None:
     """Its go.mod replaces modules, so `go install` refuses it: it is built in a copy of its source."""
-    source = program.parents[1] / "source"
-    shutil.rmtree(source, ignore_errors=True)
-    got = subprocess.run(
-        [go, "mod", "download", "-json", MODULE], capture_output=True, text=True, timeout=600, check=False
-    )
-    if got.returncode:
-        pytest.skip(f"lnd cannot be had (set $GLD_LND): go mod download {MODULE}: {got.stdout[-500:]}")
-    shutil.copytree(json.loads(got.stdout)["Dir"], source, copy_function=shutil.copyfile)
-    for folder in (source, *(one for one in source.rglob("*") if one.is_dir())):
-        folder.chmod(0o755)
-    fresh = program.with_name("lnd.new")
-    done = subprocess.run(
-        ["nice", go, "build", "-p", "1", "-buildvcs=false", "-tags", TAGS, "-o", str(fresh), "./cmd/lnd"],
-        cwd=source,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-        check=False,
-    )
+    with prepared(program.parents[1], (MODULE,)) as needed:
+        if not needed:
+            return
+        got = _go([go, "mod", "download", "-json", MODULE], Path.cwd())
+        source = program.parents[1] / "source"
+        shutil.copytree(json.loads(got)["Dir"], source, copy_function=shutil.copyfile)
+        for folder in (source, *(one for one in source.rglob("*") if one.is_dir())):
+            folder.chmod(0o755)  # Go's own copy is for reading only
+        flags = ("-p", "1", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-tags", TAGS)
+        _go(["nice", go, "build", *flags, "-o", str(program), "./cmd/lnd"], source)
+        shutil.rmtree(source)
+
+
+def _go(command: list[str], folder: Path) -> str:
+    """What it prints. Skips where it fails."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        pytest.skip(f"lnd could not be built (set $GLD_LND): {error}")
     if done.returncode:
-        pytest.skip(f"lnd could not be built (set $GLD_LND): {done.stderr[-500:]}")
-    fresh.replace(program)
-    shutil.rmtree(source, ignore_errors=True)
+        pytest.skip(f"lnd could not be built (set $GLD_LND): {(done.stderr or done.stdout)[-500:]}")
+    return done.stdout
 
 
 class LndError(Exception):
