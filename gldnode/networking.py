@@ -162,6 +162,7 @@ def p2p_options(config: Config, params: ChainParams) -> P2POptions:
         add_nodes=config.get_all("addnode"),
         seed_nodes=config.get_all("seednode"),
         dns_seed=config.get_bool("dnsseed", not connect),
+        dns_seeds=config.get_all("dnsseedhost"),
         force_dns_seed=config.get_bool("forcednsseed"),
         dns=config.get_bool("dns", True),
         discover=config.get_bool("discover", listen and not external and not config.is_set("proxy")),

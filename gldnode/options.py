@@ -83,8 +83,9 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         discover  Discover own addresses (default: 1 when listening)
         dns  Allow DNS lookups for -addnode, -seednode and -connect (default: 1)
         dnsseed  Query DNS seeds when short of addresses (default: 1 unless -connect)
+        dnsseedhost=name  Query this DNS seed too; may be given several times
         externalip=ip  Own public address
-        fixedseeds  Accepted for compatibility
+        fixedseeds  Accepted for compatibility: no addresses are built in
         forcednsseed  Always query DNS seeds (default: 0)
         listen  Accept connections (default: 1 unless -connect)
         listenonion  Make an onion service through -torcontrol (default: 0)
@@ -96,11 +97,11 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         onion=ip:port  SOCKS5 proxy for onion peers
         onlynet=net  Make automatic connections only to this network
         peerblockfilters  Serve compact block filters to peers (default: 0)
-        peerbloomfilters  Accepted for compatibility: bloom filters are not served
+        peerbloomfilters  Accepted for compatibility, without effect: BIP 37 bloom filters are not served
         peertimeout=n  Seconds until an unresponsive peer is dropped (default: 60)
         port=n  Listen for connections on port n
         proxy=ip:port  Connect through a SOCKS5 proxy
-        seednode=ip  Connect once to ask for addresses
+        seednode=ip  Connect to this node to ask for addresses, and leave it; may be given several times
         torcontrol=ip:port  Control port of the Tor daemon (default: 127.0.0.1:9051)
         torpassword=pass  Password of the control port
         timeout=n  Connection timeout in milliseconds (default: 5000)

@@ -40,6 +40,8 @@ class P2POptions:
     add_nodes: Sequence[str] = ()
     seed_nodes: Sequence[str] = ()
     dns_seed: bool = True
+    dns_seeds: Sequence[str] = ()
+    """`-dnsseedhost`, beside those of the network."""
     force_dns_seed: bool = False
     dns: bool = True
     """Whether names may be looked up."""

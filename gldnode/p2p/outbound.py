@@ -318,7 +318,7 @@ class Outbound:
             await asyncio.sleep(DNS_SEED_WAIT_S)
             if len(manager.connections) >= 2:
                 return True
-        for seed in manager.params.dns_seeds:
+        for seed in (*manager.params.dns_seeds, *options.dns_seeds):
             if options.name_proxy is not None:
                 await self.dial_name(seed, ConnectionType.ADDR_FETCH)
                 continue

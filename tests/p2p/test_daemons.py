@@ -79,7 +79,7 @@ def test_a_node_killed_while_it_syncs_goes_on_where_it_was(tmp_path: Path) -> No
         for _ in range(7):
             source.call("generatetoaddress", 100, ADDRESS)
         heights: list[int] = []
-        for _ in range(3):
+        for _ in range(campaign(2, 5)):
             sink.start()
             floor = heights[-1] if heights else 0
             wait_for(lambda floor=floor: sink.call("getblockcount") > floor, "progress")  # type: ignore[misc]

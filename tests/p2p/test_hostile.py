@@ -458,12 +458,12 @@ def test_block_transactions_out_of_range_are_punished(lab: Lab) -> None:
 
 def test_an_inv_flood_is_bounded_and_costs_nothing_while_nothing_is_due(lab: Lab) -> None:
     rng = random.Random(5)
-    peers = [lab.peer() for _ in range(4)]
+    peers = [lab.peer() for _ in range(2)]
     for peer in peers:
-        for _ in range(4):
+        for _ in range(3):
             peer.inv(*((InvType.WTX, rng.randbytes(32)) for _ in range(2_500)))
     requests = lab.node.processing.txs.requests
-    assert len(requests) <= 4 * 5_000
+    assert len(requests) == 2 * 5_000
     lab.run(200)
     assert len(requests) == 0
     assert all(peer.closed is None for peer in peers)
@@ -523,13 +523,13 @@ def test_an_address_flood_is_limited_in_rate(lab: Lab) -> None:
     lab.node.processing.learned_addresses = lambda found, source: learned.extend(found)
     peer = lab.peer()
     rng = random.Random(3)
-    for _ in range(30):
+    for _ in range(12):
         found = [
             TimedAddress(lab.clock.now(), 9, NetAddress(Network.IPV4, rng.randbytes(4), 1)) for _ in range(1000)
         ]
         peer.send("addrv2", AddrV2(found).encode())
     assert len(learned) <= 10
-    assert peer.state.addresses_rate_limited > 29_000
+    assert peer.state.addresses_rate_limited > 11_900
     assert len(peer.state.known_addresses) <= 5_000
     assert peer.closed is None
 

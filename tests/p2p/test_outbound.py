@@ -13,10 +13,10 @@ from gldnode.p2p.addrman import AddressManager
 from gldnode.p2p.bans import BanList
 from gldnode.p2p.framing import Deframer, FramingError, encode_frame
 from gldnode.p2p.manager import PeerManager
-from gldnode.p2p.messages import Services, TimedAddress
+from gldnode.p2p.messages import Addr, Services, TimedAddress
 from gldnode.p2p.netaddress import NetAddress, Network
 from gldnode.p2p.options import P2POptions
-from gldnode.p2p.outbound import MAX_BLOCK_RELAY, MAX_FULL_RELAY
+from gldnode.p2p.outbound import MAX_BLOCK_RELAY, MAX_FULL_RELAY, Outbound
 from gldnode.p2p.peer import ConnectionType, Permission
 from tests.support.simnet import SIM_PARAMS, SimNetwork
 from tests.support.wire import OFFERED, version_message
@@ -34,10 +34,12 @@ class Internet:
     """Stands behind every address: a listener that shakes hands, counts, and can be told to be old-fashioned."""
 
     def __init__(self) -> None:
+        self.now: Callable[[], int] = lambda: 0
         self.dialled: list[str] = []
         self.speaks_v1_only = True
         self.greets = True
-        self.answers: dict[str, list[bytes]] = {}
+        self.told: list[NetAddress] = []
+        """What it says when it is asked for addresses."""
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -59,6 +61,9 @@ class Internet:
                         frames = [("version", version_message(services=OFFERED)), ("verack", b"")]
                         for command, payload in frames:
                             writer.write(encode_frame(SIM_PARAMS.message_start, command, payload))
+                    elif message.command == "getaddr" and self.told:
+                        found = Addr([TimedAddress(self.now(), OFFERED, one) for one in self.told])
+                        writer.write(encode_frame(SIM_PARAMS.message_start, "addr", found.encode()))
         except (FramingError, OSError):  # what it cannot read it hangs up on, as an old node does
             pass
         finally:
@@ -80,6 +85,7 @@ class Rig:
     def __init__(self, internet: Internet, folder: Path, **options: Any) -> None:
         self.internet = internet
         self.net = SimNetwork(3, 1, v2=True)
+        internet.now = self.net.clock.now
         node = self.net.nodes[0]
         node.mine(2)
         self.node = node
@@ -177,6 +183,39 @@ async def test_a_peer_of_the_old_transport_is_dialled_again_the_old_way(rig: Rig
     assert rig.internet.dialled[:2] == [str(address(0))] * 2
     assert rig.manager.peers()[0].transport_name == "v1"
     assert any("retrying with v1" in line for line in rig.log)
+
+
+async def test_names_of_dns_seeds_are_learnt_and_dialled(
+    internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gldnode.p2p.outbound.LOOP_S", 0.005)
+    asked = []
+
+    async def look_up(self: Outbound, host: str, port: int) -> list[NetAddress]:
+        asked.append((host, port))
+        return [address(1), address(2)]
+
+    monkeypatch.setattr(Outbound, "_look_up_all", look_up)
+    rig = Rig(internet, tmp_path, dns_seed=True, dns_seeds=["seed.example.org"])
+    await rig.manager.start()
+    await rig.until(lambda: len(rig.kinds()) == 2)
+    assert asked == [("seed.example.org", SIM_PARAMS.p2p_port)]
+    assert any("2 addresses found from DNS seed seed.example.org" in line for line in rig.log)
+    await rig.manager.stop()
+
+
+async def test_a_seed_node_is_asked_for_addresses_and_left(
+    internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gldnode.p2p.outbound.LOOP_S", 0.005)
+    internet.told = [address(number) for number in range(5)]
+    rig = Rig(internet, tmp_path, seed_nodes=[str(address(9))])
+    await rig.manager.start()
+    await rig.until(lambda: len(rig.kinds()) == 5)
+    assert internet.dialled[0] == str(address(9))
+    assert {peer.address for peer in rig.manager.peers()} == set(internet.told)
+    assert any("addrfetch connection completed" in line for line in rig.log)
+    await rig.manager.stop()
 
 
 async def test_banned_and_discouraged_addresses_are_not_dialled(rig: Rig) -> None:
