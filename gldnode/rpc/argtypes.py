@@ -89,6 +89,7 @@ getdeploymentinfo blockhash
 getdescriptoractivity blockhashes* scanobjects* include_mempool*
 getdescriptorinfo descriptor
 getdifficulty
+gethdkeys options{active_only* private*}
 getindexinfo index_name
 getinvoice invoiceid
 getmemoryinfo mode
@@ -134,12 +135,14 @@ invalidateblock blockhash
 joinpsbts txs*
 keypoolrefill newsize*
 listapikeys
+listaddressgroupings
 listbanned
 listdescriptors private*
 listinvoices storeid count* archived*
 listlabels purpose
 listlockunspent
 listreceivedbyaddress minconf* include_empty* include_watchonly* address_filter include_immature_coinbase*
+listreceivedbylabel minconf* include_empty* include_watchonly* include_immature_coinbase*
 listsinceblock blockhash target_confirmations* include_watchonly* include_removed* include_change* label
 liststores
 listtransactions label|dummy count* skip* include_watchonly*
@@ -157,6 +160,7 @@ ping
 preciousblock blockhash
 prioritisetransaction txid dummy~ fee_delta*
 pruneblockchain height*
+psbtbumpfee txid options{conf_target* fee_rate~ replaceable* estimate_mode}
 reconsiderblock blockhash
 rescanblockchain start_height* stop_height*
 restorewallet wallet_name backup_file load_on_startup*
@@ -184,6 +188,7 @@ signmessage address message
 signmessagewithprivkey privkey message
 signrawtransactionwithkey hexstring privkeys* prevtxs* sighashtype
 signrawtransactionwithwallet hexstring prevtxs* sighashtype
+simulaterawtransaction rawtxs* options{include_watchonly*}
 stop wait*
 submitblock hexdata dummy
 submitheader hexdata

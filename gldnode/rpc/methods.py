@@ -29,11 +29,14 @@ from gldnode.rpc import (
     txoutset,
     wallet_addresses,
     wallet_admin,
+    wallet_bump,
     wallet_coins,
     wallet_descriptors,
     wallet_history,
     wallet_psbt,
     wallet_raw,
+    wallet_received,
+    wallet_reports,
     wallet_send,
 )
 from gldnode.rpc.registry import MethodGroup, Registry
@@ -75,11 +78,14 @@ _REGTEST: tuple[MethodGroup, ...] = (
 _WALLET: tuple[MethodGroup, ...] = (
     wallet_addresses.methods,
     wallet_admin.methods,
+    wallet_bump.methods,
     wallet_coins.methods,
     wallet_descriptors.methods,
     wallet_history.methods,
     wallet_psbt.methods,
     wallet_raw.methods,
+    wallet_received.methods,
+    wallet_reports.methods,
     wallet_send.methods,
 )
 

@@ -8,14 +8,12 @@ from gldnode.descriptors import DescriptorError, infer_descriptor
 from gldnode.rpc.addresses import destination_json
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
-from gldnode.rpc.json import amount
-from gldnode.rpc.params import boolean, num, text
+from gldnode.rpc.params import text
 from gldnode.rpc.wallet_access import (
     WalletGroup,
     label_value,
     output_type_value,
     script_value,
-    synced_wallet,
     wallet_of,
 )
 from gldnode.script.templates import solve
@@ -207,116 +205,3 @@ def describe_script(wallet: Wallet, script: bytes) -> str:
         return keychain.descriptor.at(index).to_text()
     except DescriptorError:
         return infer_descriptor(script, wallet.host.params)
-
-
-def _received(wallet: Wallet, scripts: set[bytes], min_depth: int, include_immature: bool) -> int:
-    ledger = wallet.ledger
-    total = 0
-    for wtx in ledger.txs.values():
-        depth = ledger.depth(wtx)
-        if depth < min_depth or depth < 0 or (depth == 0 and wtx.txid not in ledger.in_mempool):
-            continue
-        if wtx.tx.is_coinbase and (depth < 1 or (ledger.blocks_to_maturity(wtx) > 0 and not include_immature)):
-            continue
-        total += sum(output.amount for output in wtx.tx.outputs if output.script_pubkey in scripts)
-    return total
-
-
-_MINCONF = num("minconf", "Only include transactions confirmed at least this many times.", default=1)
-_IMMATURE = boolean("include_immature_coinbase", "Include immature coinbase transactions.", default=False)
-
-
-@methods.method(
-    "getreceivedbyaddress",
-    "Returns the total amount received by the given address in transactions with at least minconf confirmations.",
-    params=[text("address", "The address for transactions.", required=True), _MINCONF, _IMMATURE],
-    returns="n    (numeric) The total amount received at this address.",
-    examples=['"address" 6'],
-)
-async def getreceivedbyaddress(
-    ctx: RpcContext, address: str, minconf: int, include_immature_coinbase: bool
-) -> Any:
-    wallet = await synced_wallet(ctx)
-    script = script_value(address, wallet.host.params, "Invalid Bitcoin address")
-    if not wallet.ledger.is_mine(script):
-        raise RpcError(RpcCode.WALLET_ERROR, "Address not found in wallet")
-    return amount(_received(wallet, {script}, minconf, include_immature_coinbase))
-
-
-@methods.method(
-    "getreceivedbylabel",
-    "Returns the total amount received by addresses with <label> in transactions with at least [minconf] "
-    "confirmations.",
-    params=[
-        text("label", 'The selected label, may be the default label using "".', required=True),
-        _MINCONF,
-        _IMMATURE,
-    ],
-    returns="n    (numeric) The total amount received for this label.",
-    examples=['"tabby" 6'],
-)
-async def getreceivedbylabel(ctx: RpcContext, label: str, minconf: int, include_immature_coinbase: bool) -> Any:
-    wallet = await synced_wallet(ctx)
-    label = label_value(label)
-    scripts = {script for script, entry in wallet.ledger.labels.items() if entry.label == label}
-    if not scripts:
-        raise RpcError(RpcCode.WALLET_ERROR, "Label not found in wallet")
-    mine = {script for script in scripts if wallet.ledger.is_mine(script)}
-    return amount(_received(wallet, mine, minconf, include_immature_coinbase))
-
-
-@methods.method(
-    "listreceivedbyaddress",
-    "List balances by receiving address.",
-    params=[
-        _MINCONF,
-        boolean(
-            "include_empty", "Whether to include addresses that haven't received any payments.", default=False
-        ),
-        boolean("include_watchonly", "(DEPRECATED) No longer used.", default=False),
-        text("address_filter", "If present and non-empty, only return information on this address."),
-        _IMMATURE,
-    ],
-    returns="[{...},...]",
-    examples=["6 true"],
-)
-async def listreceivedbyaddress(
-    ctx: RpcContext,
-    minconf: int,
-    include_empty: bool,
-    include_watchonly: bool,
-    address_filter: str | None,
-    include_immature_coinbase: bool,
-) -> list[dict[str, Any]]:
-    wallet = await synced_wallet(ctx)
-    ledger = wallet.ledger
-    only = None
-    if address_filter:
-        try:
-            only = address_to_script(address_filter, wallet.host.params)
-        except AddressError:
-            raise RpcError(RpcCode.WALLET_ERROR, "address_filter parameter was invalid") from None
-    out = []
-    for script, label in ledger.labels.items():
-        if not ledger.is_mine(script) or (only is not None and script != only):
-            continue
-        total = _received(wallet, {script}, minconf, include_immature_coinbase)
-        txids = []
-        least = None
-        for wtx in ledger.txs.values():
-            depth = ledger.depth(wtx)
-            if depth >= max(minconf, 0) and any(output.script_pubkey == script for output in wtx.tx.outputs):
-                txids.append(wtx.txid[::-1].hex())
-                least = depth if least is None else min(least, depth)
-        if not txids and not include_empty:
-            continue
-        out.append(
-            {
-                "address": _address(wallet, script),
-                "amount": amount(total),
-                "confirmations": least or 0,
-                "label": label.label,
-                "txids": txids,
-            }
-        )
-    return out

@@ -7,9 +7,8 @@ from gldnode.primitives.tx import TxOut
 from gldnode.rpc.context import RpcContext
 from gldnode.rpc.errors import RpcCode, RpcError
 from gldnode.rpc.json import amount as amount_json
-from gldnode.rpc.params import anything, arr, boolean, coin_amount, integer_value, num, obj, text, txid
+from gldnode.rpc.params import anything, arr, boolean, coin_amount, num, obj, text
 from gldnode.rpc.rawtx import decode_tx
-from gldnode.rpc.render import display
 from gldnode.rpc.signing import read_prevouts, read_sighash_type, signing_result
 from gldnode.rpc.wallet_access import WalletGroup, script_value, synced_wallet, wallet_of
 from gldnode.rpc.wallet_send import (
@@ -17,14 +16,11 @@ from gldnode.rpc.wallet_send import (
     ESTIMATE_MODE,
     FEE_RATE,
     read_spend_options,
-    require_signing,
-    set_fee_options,
     subtract_indexes,
 )
 from gldnode.script.templates import ScriptKind, solve
 from gldnode.wallet.builder import Recipient
-from gldnode.wallet.bump import bump_fee
-from gldnode.wallet.spending import SpendOptions, coin_of, fund, signing_keys
+from gldnode.wallet.spending import coin_of, fund, signing_keys
 
 __all__ = ["methods"]
 
@@ -61,45 +57,6 @@ async def settxfee(ctx: RpcContext, amount: int) -> bool:
 
 def _rate(feerate: int) -> str:
     return f"{feerate // 100_000_000}.{feerate % 100_000_000:08d} BTC/kvB"
-
-
-@methods.method(
-    "bumpfee",
-    "Bumps the fee of a transaction T, replacing it with a new transaction B.\nA transaction with the given txid "
-    "must be in the wallet.",
-    params=[
-        txid("txid", "The txid to be bumped", required=True),
-        obj(
-            "options",
-            "",
-            [
-                num("conf_target", "Confirmation target in blocks"),
-                FEE_RATE,
-                boolean(
-                    "replaceable", "Whether the new transaction should be marked BIP 125 replaceable", default=True
-                ),
-                text("estimate_mode", "The fee estimate mode", default="unset"),
-            ],
-            is_options=True,
-        ),
-    ],
-    returns='{"txid":"hex","origfee":n,"fee":n,"errors":["str",...]}',
-    examples=['"txid"'],
-)
-async def bumpfee(ctx: RpcContext, txid: bytes, options: dict[str, Any] | None) -> dict[str, Any]:
-    wallet = await synced_wallet(ctx)
-    require_signing(wallet)
-    given = options or {}
-    chosen = SpendOptions(replaceable=bool(given.get("replaceable", True)))
-    target = given.get("conf_target")
-    set_fee_options(
-        chosen,
-        None if target is None else integer_value(target),
-        given.get("estimate_mode"),
-        given.get("fee_rate"),
-    )
-    tx, old_fee, fee = await bump_fee(wallet, txid, chosen)
-    return {"txid": display(tx.txid), "origfee": amount_json(old_fee), "fee": amount_json(fee), "errors": []}
 
 
 @methods.method(

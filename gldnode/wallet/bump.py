@@ -2,14 +2,14 @@
 
 from gldnode.primitives.hashes import Txid
 from gldnode.primitives.tx import Tx
-from gldnode.wallet.builder import Recipient
+from gldnode.wallet.builder import Built, Recipient
 from gldnode.wallet.errors import WalletError, WalletFault
 from gldnode.wallet.fees import feerate_fee
 from gldnode.wallet.ledger import WalletTx
 from gldnode.wallet.spending import SpendOptions, commit, create_transaction, sign_with_wallet
 from gldnode.wallet.wallet import Wallet
 
-__all__ = ["bump_fee"]
+__all__ = ["bump_fee", "draft_bump"]
 
 _WALLET_INCREMENTAL = 5_000  # Core: WALLET_INCREMENTAL_RELAY_FEE, grains per kvB
 
@@ -36,41 +36,46 @@ def _check(wallet: Wallet, wtx: WalletTx) -> None:
         raise WalletError(WalletFault.WALLET, "Transaction contains inputs that don't belong to this wallet")
 
 
+def draft_bump(wallet: Wallet, txid: bytes, options: SpendOptions) -> tuple[Built, int]:
+    """The replacement, not signed yet, and the old fee; `options` are completed. Raises WalletError."""
+    ledger = wallet.ledger
+    wtx = ledger.txs.get(Txid(txid))
+    if wtx is None:
+        raise WalletError(WalletFault.INVALID_ADDRESS_OR_KEY, "Invalid or non-wallet transaction id")
+    _check(wallet, wtx)
+    old = wtx.tx
+    old_fee = ledger.debit(old) - sum(output.amount for output in old.outputs)
+    old_feerate = old_fee * 1000 // old.vsize
+    step = max(wallet.fees.incremental, _WALLET_INCREMENTAL)
+    if options.feerate is None:
+        chosen, _ = wallet.fees.choose(wallet.host.mempool, options.conf_target)
+        options.feerate = max(old_feerate + 1 + step, chosen)
+    _check_feerate(wallet, old, old_fee, options.feerate)
+    change = [output for output in old.outputs if ledger.is_change(output.script_pubkey)]
+    recipients = [
+        Recipient(output.script_pubkey, output.amount)
+        for output in old.outputs
+        if not change or output != change[-1]
+    ]
+    if change:
+        options.change_script = change[-1].script_pubkey
+    if not recipients:  # all went to our own change: pay it there again, less the new fee
+        recipients = [Recipient(change[-1].script_pubkey, change[-1].amount, pays_fee=True)]
+    options.inputs = [txin.prevout for txin in old.inputs]
+    options.min_depth = 1  # a replacement must not bring in new unconfirmed inputs
+    options.comment, options.to = wtx.record.comment, wtx.record.to
+    return create_transaction(wallet, recipients, options), old_fee
+
+
 async def bump_fee(wallet: Wallet, txid: bytes, options: SpendOptions) -> tuple[Tx, int, int]:
-    """The replacement, the old fee and the new one. Raises WalletError."""
+    """The replacement, signed and sent, the old fee and the new one. Raises WalletError."""
     async with wallet.lock:
         wallet.require_unlocked()
-        ledger = wallet.ledger
-        wtx = ledger.txs.get(Txid(txid))
-        if wtx is None:
-            raise WalletError(WalletFault.INVALID_ADDRESS_OR_KEY, "Invalid or non-wallet transaction id")
-        _check(wallet, wtx)
-        old = wtx.tx
-        old_fee = ledger.debit(old) - sum(output.amount for output in old.outputs)
-        old_feerate = old_fee * 1000 // old.vsize
-        step = max(wallet.fees.incremental, _WALLET_INCREMENTAL)
-        if options.feerate is None:
-            chosen, _ = wallet.fees.choose(wallet.host.mempool, options.conf_target)
-            options.feerate = max(old_feerate + 1 + step, chosen)
-        _check_feerate(wallet, old, old_fee, options.feerate)
-        change = [output for output in old.outputs if ledger.is_change(output.script_pubkey)]
-        recipients = [
-            Recipient(output.script_pubkey, output.amount)
-            for output in old.outputs
-            if not change or output != change[-1]
-        ]
-        if change:
-            options.change_script = change[-1].script_pubkey
-        if not recipients:  # all went to our own change: pay it there again, less the new fee
-            recipients = [Recipient(change[-1].script_pubkey, change[-1].amount, pays_fee=True)]
-        options.inputs = [txin.prevout for txin in old.inputs]
-        options.min_depth = 1  # a replacement must not bring in new unconfirmed inputs
-        options.comment, options.to = wtx.record.comment, wtx.record.to
-        built = create_transaction(wallet, recipients, options)
+        built, old_fee = draft_bump(wallet, txid, options)
         tx, errors = sign_with_wallet(wallet, built.tx, built.spent)
         if errors:
             raise WalletError(WalletFault.WALLET, "Can't sign transaction.")
-        await commit(wallet, tx, options, replaces=txid)
+        await commit(wallet, tx, options, replaces=Txid(txid))
         return tx, old_fee, built.fee
 
 
