@@ -216,6 +216,8 @@ class TxRelay:
     def block_connected(self, block: Block) -> None:
         self.recent_rejects.clear()
         self._too_cheap.clear()
+        if self._p.chain.is_initial_block_download:
+            return  # nobody's transactions are taken yet
         for tx in block.txs:
             self._recent_confirmed.add(tx.txid)
             self._recent_confirmed.add(tx.wtxid)
