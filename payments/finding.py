@@ -1,7 +1,6 @@
 """The rows by which lists and searches find an invoice: by time, order id and search term."""
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -43,18 +42,21 @@ def _email_of(metadata: bytes) -> str | None:
     return msgspec.json.decode(raw, type=str) if raw[:1] == b'"' else None
 
 
-def _rows(invoice: Invoice) -> Iterator[bytes]:
+def _rows(invoice: Invoice) -> list[bytes]:
     store_id, invoice_id = invoice.store_id, invoice.id
-    yield layout.by_time_key(store_id, invoice.created_at, invoice_id)
     order_id = order_id_of(invoice.metadata)
+    rows = [
+        layout.by_time_key(store_id, invoice.created_at, invoice_id),
+        layout.by_term_key(store_id, invoice_id.lower(), invoice_id),
+    ]
     if order_id is not None:
-        yield layout.by_order_key(store_id, order_id, invoice.created_at, invoice_id)
-    yield layout.by_term_key(store_id, invoice_id.lower(), invoice_id)
+        rows.append(layout.by_order_key(store_id, order_id, invoice.created_at, invoice_id))
     if invoice.own_address and invoice.address:
-        yield layout.by_term_key(store_id, invoice.address.lower(), invoice_id)
+        rows.append(layout.by_term_key(store_id, invoice.address.lower(), invoice_id))
     for term in (order_id, _email_of(invoice.metadata), *invoice.search_terms):
         if term:
-            yield layout.by_term_key(store_id, _SPACES.sub(" ", term).lower()[:MAX_TERM], invoice_id)
+            rows.append(layout.by_term_key(store_id, _SPACES.sub(" ", term).lower()[:MAX_TERM], invoice_id))
+    return rows
 
 
 def put_rows(txn: Txn, invoice: Invoice) -> None:

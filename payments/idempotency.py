@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from payments import layout
 from payments.errors import PaymentError
 from payments.invoice import Invoice
@@ -36,8 +38,7 @@ class Idempotency:
     render: Callable[[Invoice], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """The answer of a creating call: the object, or for a repeated key the stored answer."""
 
     invoice: Invoice

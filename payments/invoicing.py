@@ -1,14 +1,14 @@
 """Making invoices: what was asked for, checked and completed from the store's settings, becomes facts."""
 
 import unicodedata
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from gldnode.entropy import Entropy
 from gldnode.params import ChainParams
-from gldnode.primitives.tx import TxOut, serialize_tx_out
+from gldnode.primitives.codec import var_bytes
 from gldnode.script.script import witness_program
 from payments import layout
 from payments.criteria import check_criteria
@@ -46,8 +46,7 @@ _DISCARD_FEERATE: Final = 3000
 """Core's -dustrelayfee, grains per 1,000 vbytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceDraft:
+class InvoiceDraft(msgspec.Struct, frozen=True):
     """A Greenfield invoice as asked for. Amounts and percentages are the JSON token's text; None = default."""
 
     amount: str | None = None
@@ -218,7 +217,7 @@ def _metadata(document: bytes) -> bytes:
 
 def dust_limit(script: bytes) -> int:
     """Core's GetDustThreshold: an output that costs a third of it to spend is not worth having."""
-    size = len(serialize_tx_out(TxOut(0, script)))
+    size = 8 + len(var_bytes(script))
     size += 67 if witness_program(script) is not None else 148
     return size * _DISCARD_FEERATE // 1000
 

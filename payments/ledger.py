@@ -324,7 +324,7 @@ class Ledger:
             block_hash=b"" if step is None else bytes(step.hash),
             is_coinbase=tx.is_coinbase,
             info=info,
-            replaces=next((p for p in invoice.payments if p.conflict == tx.txid and not p.accounted), None),
+            replaces=_replaced(invoice, tx.txid, output.amount),
         )
 
     def _add(
@@ -616,6 +616,14 @@ class Ledger:
             is_wanted = is_wanted or payment.accounted
         if is_wanted:
             self._rebroadcast.append(tracked.raw)
+
+
+def _replaced(invoice: Invoice, by: bytes, amount: int) -> Payment | None:
+    """The payment whose place `by` takes. Of several, each put in the place of the one before: the earliest that
+    brought as much, for as long as the payer brings no more he has paid in time."""
+    gone = [p for p in invoice.payments if p.conflict == by and not p.accounted]
+    enough = [p for p in gone if p.amount >= amount]
+    return min(enough or gone, key=lambda p: p.received_at, default=None)
 
 
 def _watched_inputs(tx: Tx, tracked: Tracked) -> Iterator[tuple[bytes, bytes]]:

@@ -31,7 +31,7 @@ class Bell:
         return event
 
     def ring(self, topics: Iterable[str]) -> None:
-        for topic in set(topics):
+        for topic in topics:
             event = self._events.pop(topic, None)
             if event is not None:
                 event.set()

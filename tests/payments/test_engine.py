@@ -246,3 +246,16 @@ async def test_late_payments_are_taken_within_the_stores_grace(tmp_path: Path) -
         await till.pay(invoice)
         await till.mine()
         assert till.status(invoice) is Status.SETTLED
+
+
+async def test_a_fee_bumped_twice_keeps_the_time_of_the_payment_that_brought_as_much(tmp_path: Path) -> None:
+    async with open_till(tmp_path, coins=1, network_fee_mode=FeeMode.NEVER) as till:
+        invoice = await till.make_invoice("2", expiration_s=1_000)
+        first = await till.pay(invoice, COIN)
+        till.pass_time(10)
+        second = await till.replace(first, [TxOut(2 * COIN, invoice.script)], fee=60_000)
+        came_at = till.now
+        till.pass_time(2_000)
+        await till.replace(second, [TxOut(2 * COIN, invoice.script)], fee=120_000)
+        assert [payment.received_at for payment in till.load(invoice).payments] == [came_at - 10, came_at, came_at]
+        assert till.status(invoice) is Status.PROCESSING
