@@ -75,7 +75,7 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         """),
     "Connections": _group("""
         addnode=ip  Connect to a node and keep the connection open
-        asmap=file  Group peers by autonomous system, after this file in Core's format (relative to the network's folder)
+        asmap=file  Group peers by autonomous system, after this file in Core's format
         bantime=n  Seconds of a manual ban (default: 86400)
         bind=addr[:port]  Listen on this address
         capturemessages  Write all messages of all peers to message_capture in the network's folder (default: 0)
