@@ -1,5 +1,6 @@
 """Two unmodified lnds with our daemon as their `bitcoind`: ZeroMQ tells one of them, the other asks."""
 
+import base64
 import hmac
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ import pytest
 
 from tests.support.daemon import DaemonProcess
 from tests.support.environments import free_port
-from tests.support.lnd import Lnd, require_lnd
+from tests.support.lnd import Lnd, LndError, require_lnd
 from tests.support.waiting import wait_for
 
 FUNDS = 5 * 10**8
@@ -45,13 +46,14 @@ class Town:
         for one in (payer, payee):
             wait_for(lambda one=one: not one.channels()[0]["pending_htlcs"], "it is out of the way")  # type: ignore[misc]
 
-    def open_channel(self) -> str:
+    def open_channel(self, **kind: object) -> str:
         """A channel from Alice to Bob, confirmed and usable; its outpoint."""
         opened = self.alice.post(
             "/v1/channels",
             node_pubkey_string=self.bob.info()["identity_pubkey"],
             local_funding_amount=str(CAPACITY),
             sat_per_vbyte="5",
+            **kind,
         )
         assert opened["output_index"] in (0, 1)
         wait_for(lambda: len(self.alice.pending()) == len(self.bob.pending()) == 1, "the channel is pending")
@@ -153,6 +155,44 @@ def test_a_channel_is_closed_by_force_and_swept(funded: Town) -> None:
         closed = one.get("/v1/channels/closed")["channels"]
         assert (closed[-1]["channel_point"], closed[-1]["close_type"]) == (point, kind)
     wait_for(lambda: town.alice.balance()[0] > before + CAPACITY - 100_000, "Alice has her part back")
+
+
+def test_a_taproot_channel_is_closed_by_force(funded: Town) -> None:
+    town = funded
+    point = town.open_channel(commitment_type="SIMPLE_TAPROOT", private=True)
+    town.pay(town.alice, town.bob, 30_000)
+    town.bob.close_channel(point, force=True)
+    wait_for(lambda: bool(town.node.call("getrawmempool")), "the commitment is in our mempool")
+    town.mine_until_settled()
+    closed = town.bob.get("/v1/channels/closed")["channels"]
+    assert (closed[-1]["channel_point"], closed[-1]["close_type"]) == (point, "LOCAL_FORCE_CLOSE")
+
+
+def test_lnd_pays_on_chain_raises_the_fee_and_is_told_of_double_spends(funded: Town) -> None:
+    town = funded
+    node, bob = town.node, town.bob
+    shop = node.call("getnewaddress")
+    sent = bob.post("/v1/transactions", addr=shop, amount="300000", sat_per_vbyte="2")["txid"]
+    wait_for(lambda: sent in node.call("getrawmempool"), "the payment is in our mempool")
+    paid = node.call("getrawtransaction", sent, 1)
+    (change,) = (one["n"] for one in paid["vout"] if one["scriptPubKey"]["address"] != shop)
+    outpoint = {"txid_str": sent, "output_index": change}
+    bob.post("/v2/wallet/bumpfee", outpoint=outpoint, sat_per_vbyte="20", immediate=True, budget="50000")
+    wait_for(lambda: node.call("getmempoolentry", sent)["descendantcount"] == 2, "a child pays for it")
+    (child,) = node.call("getmempoolentry", sent)["spentby"]
+    entry = node.call("getmempoolentry", child)
+    assert entry["depends"] == [sent]
+    assert entry["fees"]["base"] * 10**8 >= 19 * entry["vsize"]
+
+    spent = [{"txid": paid["vin"][0]["txid"], "vout": paid["vin"][0]["vout"]}]
+    unsigned = node.call("createrawtransaction", spent, {shop: 0.001})
+    other = base64.b64encode(bytes.fromhex(unsigned)).decode()
+    with pytest.raises(LndError, match="script"):
+        bob.post("/v2/wallet/tx", tx_hex=other)
+    (block,) = town.mine()
+    assert {sent, child} <= set(node.call("getblock", block)["tx"])
+    with pytest.raises(LndError, match="output already spent"):
+        bob.post("/v2/wallet/tx", tx_hex=other)
 
 
 def test_a_reorganisation_is_followed(funded: Town) -> None:

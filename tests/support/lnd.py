@@ -128,6 +128,7 @@ class Lnd:
                     "--nobootstrap",
                     "--bitcoin.defaultremotedelay=6",
                     "--bitcoin.defaultchanconfs=3",
+                    "--protocol.simple-taproot-chans",
                     *(() if self._has_seed else ("--noseedbackup",)),
                     *self._flags,
                 ],
