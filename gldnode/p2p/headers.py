@@ -139,7 +139,7 @@ class HeaderSync:
 
     def on_headers(self, state: PeerState, headers: Sequence[BlockHeader], *, via_compact: bool = False) -> None:
         """Judge headers that a peer sent."""
-        chain, params = self._p.chain, self._p.chain.params
+        params = self._p.chain.params
         if not headers:
             state.headers_asked_at = 0
             state.has_more_headers = False
@@ -154,8 +154,13 @@ class HeaderSync:
                 self._p.misbehaving(state, "non-continuous headers sequence")
                 return
         is_full = state.has_more_headers = len(headers) == MAX_HEADERS
+        self._take(state, headers, is_full=is_full, via_compact=via_compact)
         if is_full:
             self._report()
+
+    def _take(self, state: PeerState, headers: Sequence[BlockHeader], *, is_full: bool, via_compact: bool) -> None:
+        """Headers that connect with each other and have their proof of work."""
+        chain = self._p.chain
         work_is_known = bool(state.peer.permissions & Permission.NOBAN)
         if state.low_work is not None:
             headers, is_full, work_is_known = self._continue_low_work(state, headers, is_full=is_full)

@@ -46,7 +46,7 @@ def test_headers_show_how_far_they_are_while_more_are_to_come() -> None:
     to_come = (lab.clock.now() - headers[MAX_HEADERS - 1].time) // lab.params.block_interval_s
     assert progress.expected == MAX_HEADERS + to_come
     assert 0 < progress.percent < 100
-    assert notices[0].startswith("Synchronizing blockheaders, height: 0 (~")
+    assert notices[0].startswith("Synchronizing blockheaders, height: 2000 (~")
     peer.send("headers", Headers(headers[MAX_HEADERS:]).encode())
     assert sync.progress is None
     assert lab.node.chain.best_header.height == LENGTH
