@@ -14,9 +14,10 @@ from gldnode.rpc.params import anything, arr, boolean, hash_value, integer_value
 from gldnode.rpc.registry import MethodGroup
 from gldnode.rpc.render import display
 
-__all__ = ["methods"]
+__all__ = ["methods", "mining_methods"]
 
 methods = MethodGroup("Blockchain")
+mining_methods = MethodGroup("Mining")
 
 
 @methods.method(
@@ -216,7 +217,7 @@ async def importmempool(ctx: RpcContext, filepath: str, options: dict[str, Any] 
     return {}
 
 
-@methods.method(
+@mining_methods.method(
     "prioritisetransaction",
     "Accepts the transaction into mined blocks at a higher (or lower) priority",
     params=[
@@ -237,7 +238,7 @@ async def prioritisetransaction(ctx: RpcContext, txid: bytes, dummy: Any, fee_de
     return True
 
 
-@methods.method(
+@mining_methods.method(
     "getprioritisedtransactions",
     "Returns a map of all user-created (see prioritisetransaction) fee deltas by txid, and whether the tx is "
     "present "

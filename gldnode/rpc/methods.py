@@ -54,6 +54,7 @@ _NODE: tuple[MethodGroup, ...] = (
     control.methods,
     fees.methods,
     mempool.methods,
+    mempool.mining_methods,
     mempool_entries.methods,
     mining.methods,
     network.methods,

@@ -51,6 +51,7 @@ def routes(node: DaemonProcess) -> list[str]:
         "mempool/contents.json",
         f"getutxos/{txid}-0.json",
         f"blockfilter/basic/{best}.json",
+        f"blockfilterheaders/basic/{best}.json",
         "deploymentinfo.json",
     ]
     return ["/", "/wallet/w", "/events", "/metrics", *(f"/rest/{path}" for path in rest)]
