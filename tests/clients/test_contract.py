@@ -1,13 +1,17 @@
 """The requests that real clients send, word for word, and the exact types that they parse."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import DaemonProcess, RpcFailure
+from tests.support.daemon import PROJECT, DaemonProcess, RpcFailure
 from tests.support.shapes import AMOUNT, HASH, HEX, NUMBER, anything_of, mismatch
 
 GENESIS = "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206"
@@ -482,6 +486,24 @@ def test_core_lightning_through_the_command_line(chain: Chain) -> None:
     # -stdin: every further line is one argument
     height = chain.daemon.cli(*flags, "-stdin", "getblockhash", stdin=f"{password}\n0\n")
     assert height.stdout == GENESIS + "\n"
+
+
+def test_core_lightning_through_the_wrapper_of_the_readme(chain: Chain, tmp_path: Path) -> None:
+    """lightningd puts `-regtest` first, which to gld-cli is another network."""
+    (line,) = (one for one in (PROJECT / "README.md").read_text().splitlines() if one.endswith("> ~/bitcoin-cli"))
+    here = Path(sys.executable).parent
+    if not (here / "gld-cli").exists():
+        pytest.skip("gld-cli is not installed beside this Python")
+    environment = {"HOME": str(tmp_path), "PATH": f"{here}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", f"{line}\nchmod +x ~/bitcoin-cli"], env=environment, check=True)
+    node = (f"-datadir={chain.daemon.base}", f"-rpcport={chain.daemon.port}", "-rpcclienttimeout=60")
+
+    def bcli(*words: str) -> str:
+        command = [str(tmp_path / "bitcoin-cli"), "-regtest", *node, *words]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    assert json.loads(bcli("-rpcwait", "-rpcwaittimeout=30", "getnetworkinfo"))["localrelay"] is True
+    assert bcli("getblockhash", "0") == GENESIS + "\n"
 
 
 def test_the_answers_have_no_charset_and_no_exponent(chain: Chain) -> None:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DaemonProcess", "RpcFailure", "run_cli", "run_to_end"]
+__all__ = ["PROJECT", "DaemonProcess", "RpcFailure", "run_cli", "run_to_end"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 _PORT = re.compile(r"Binding RPC on address 127\.0\.0\.1 port (\d+)")
