@@ -187,8 +187,8 @@ class HostileCrowd:
             header = make_header(4, genesis.hash, bytes(32), time, self._params.pow_limit_bits, number)
             await self._send(writer, self.frame("block", header.serialize() + b"\1" + genesis.txs[0].raw))
 
-    async def sends_low_work_headers(self, writer: asyncio.StreamWriter) -> None:
-        """Chains with proof of work from genesis on, full messages, always new ones."""
+    async def sends_header_chains(self, writer: asyncio.StreamWriter) -> None:
+        """Chains with proof of work from genesis on, always new ones: on regtest they cost next to nothing."""
         await self._greet(writer)
         genesis, self._salt = self._params.genesis, self._salt + 1
         headers = header_chain(self._params, genesis.hash, genesis.header.time, MAX_HEADERS, self._salt)
@@ -256,7 +256,7 @@ MANNERS = (
     "sends_too_much",
     "asks_and_does_not_read",
     "invents_headers",
-    "sends_low_work_headers",
+    "sends_header_chains",
     "floods_invs",
     "floods_addresses",
     "drips",
