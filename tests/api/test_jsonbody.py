@@ -63,7 +63,7 @@ def test_whole_pairs_of_surrogates_are_text() -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_json_or_a_json_error(body: bytes) -> None:
     try:
         check_json(body)
@@ -79,7 +79,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_value_in_any_place_is_taken_or_refused(value: object) -> None:
     for body in ({"firstName": value}, {"firstName": "a", "inner": value, "items": value, "amount": value}, value):
         try:

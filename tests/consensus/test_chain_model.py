@@ -196,7 +196,6 @@ TestChainAgainstModel: Any = ChainAgainstModel.TestCase
 TestChainAgainstModel.settings = settings(
     max_examples=campaign(6, 400),
     stateful_step_count=campaign(20, 60),
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     database=None,
     derandomize=not is_long(),

@@ -110,7 +110,7 @@ _keys = st.integers(1, CURVE_ORDER - 1).map(lambda n: n.to_bytes(32, "big"))
 _digests = st.binary(min_size=32, max_size=32)
 
 
-@settings(max_examples=campaign(20, 1000), deadline=None)
+@settings(max_examples=campaign(20, 1000))
 @given(_keys, _digests, st.data())
 def test_signatures_agree_with_the_reference(key: bytes, digest: bytes, data: st.DataObject) -> None:
     pubkey = secp256k1.pubkey_of(key)
@@ -140,7 +140,7 @@ def test_signatures_agree_with_the_reference(key: bytes, digest: bytes, data: st
     assert secp256k1.xonly_of(secp256k1.tweak_seckey(key, root)) == output[0]
 
 
-@settings(max_examples=campaign(20, 500), deadline=None)
+@settings(max_examples=campaign(20, 500))
 @given(_keys, _keys)
 def test_two_parties_share_a_secret(a: bytes, b: bytes) -> None:
     left, right = secp256k1.ellswift_create(a, b), secp256k1.ellswift_create(b, a)
@@ -150,7 +150,7 @@ def test_two_parties_share_a_secret(a: bytes, b: bytes) -> None:
     assert secp256k1.ecdh(a, secp256k1.pubkey_of(b)) == secp256k1.ecdh(b, secp256k1.pubkey_of(a))
 
 
-@settings(max_examples=campaign(300, 20000), deadline=None)
+@settings(max_examples=campaign(300, 20000))
 @given(st.binary(max_size=80), _digests, st.binary(max_size=70))
 def test_no_bytes_break_verification(signature: bytes, digest: bytes, pubkey: bytes) -> None:
     """libsecp256k1 would abort the process on an argument it thinks illegal."""

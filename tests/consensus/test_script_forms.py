@@ -246,7 +246,7 @@ def test_numbers_are_minimal_or_refused() -> None:
 
 
 @given(st.integers(-(2**39) + 1, 2**39 - 1))
-@settings(max_examples=campaign(200, 20_000), deadline=None)
+@settings(max_examples=campaign(200, 20_000))
 def test_numbers_survive_the_round_trip(n: int) -> None:
     data = encode_number(n)
     assert decode_number(data, minimal=True, max_size=5) == n
@@ -318,7 +318,7 @@ _scripts = st.one_of(
 
 
 @given(_scripts)
-@settings(max_examples=campaign(300, 20_000), deadline=None)
+@settings(max_examples=campaign(300, 20_000))
 def test_sigops_and_decoders_take_any_bytes(script: bytes) -> None:
     for accurate in (False, True):
         assert count_sigops(script, accurate) == _slow_sigops(script, accurate)
@@ -447,7 +447,7 @@ def _round_trip(raw: bytes) -> Tx:
     return tx
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.one_of(

@@ -48,7 +48,7 @@ def _verdict(script_sig: bytes, script_pubkey: bytes, witness: tuple[bytes, ...]
 
 
 @given(_scripts, _scripts, st.lists(_items, max_size=4), _flags, st.sampled_from(["bare", "p2sh", "p2wsh", "tap"]))
-@settings(max_examples=campaign(400, 100_000), deadline=None)
+@settings(max_examples=campaign(400, 100_000))
 def test_any_script_ends_in_a_verdict_that_more_rules_only_worsen(
     script: bytes, unlocking: bytes, witness: list[bytes], flags: ScriptFlags, wrapping: str
 ) -> None:
@@ -70,7 +70,7 @@ def test_any_script_ends_in_a_verdict_that_more_rules_only_worsen(
 
 
 @given(st.lists(_items, max_size=6), _scripts, _flags, st.sampled_from(list(SigVersion)))
-@settings(max_examples=campaign(200, 50_000), deadline=None)
+@settings(max_examples=campaign(200, 50_000))
 def test_the_interpreter_raises_nothing_but_script_errors(
     stack: list[bytes], script: bytes, flags: ScriptFlags, version: SigVersion
 ) -> None:

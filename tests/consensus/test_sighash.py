@@ -138,7 +138,7 @@ def _without_separators(script: bytes) -> bytes | None:
     )
 
 
-@settings(max_examples=campaign(80, 5000), deadline=None)
+@settings(max_examples=campaign(80, 5000))
 @given(_txs, st.data())
 def test_shared_hashes_are_those_of_the_plain_algorithm(tx: Tx, data: st.DataObject) -> None:
     spent = [data.draw(_outputs) for _ in tx.inputs]
@@ -162,7 +162,7 @@ def test_shared_hashes_are_those_of_the_plain_algorithm(tx: Tx, data: st.DataObj
         )
 
 
-@settings(max_examples=campaign(100, 3000), deadline=None)
+@settings(max_examples=campaign(100, 3000))
 @given(st.lists(st.sampled_from([b"\xab", b"\x51", b"\x02\xab\xab", b"\x01\xab", b"\xac"]), max_size=12))
 def test_only_separators_that_are_opcodes_are_removed(parts: list[bytes]) -> None:
     assert remove_code_separators(b"".join(parts)) == b"".join(part for part in parts if part != b"\xab")

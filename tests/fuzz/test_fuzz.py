@@ -34,7 +34,6 @@ def test_changed_examples_are_read_or_refused(name: str) -> None:
 def test_anything_is_read_or_refused(name: str) -> None:
     @settings(
         max_examples=campaign(25, 3_000),
-        deadline=None,
         derandomize=not is_long(),
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -143,7 +143,7 @@ def test_statistics_of_a_longer_chain_are_not_believed(market: Market) -> None:
 
 
 @given(st.binary(max_size=100), st.integers(0, 400))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_damaged_statistics_are_refused(noise: bytes, cut: int) -> None:
     data = FeeEstimator().encode()
     for damaged in (noise, data[:cut], data[:cut] + noise):

@@ -1,18 +1,20 @@
 """Clusters and chunks: what is mined together, and in which order."""
 
+from collections.abc import Sequence
+
 from gldnode.mempool.clusters import Chunk, adjusted_weight, chunks_of, cluster_of, clusters_of
 from gldnode.primitives.hashes import Txid
 from gldnode.primitives.tx import Tx
 from tests.support.pool import PoolLab
 
 
-def chunks(lab: PoolLab, tx: Tx) -> list[Chunk]:
+def chunks(lab: PoolLab, tx: Tx) -> Sequence[Chunk]:
     entry = lab.pool.get(tx.txid)
     assert entry is not None
     return chunks_of(cluster_of(entry, lab.pool.get), 20)
 
 
-def ids(found: list[Chunk]) -> list[list[Txid]]:
+def ids(found: Sequence[Chunk]) -> list[list[Txid]]:
     return [[entry.txid for entry in chunk.entries] for chunk in found]
 
 
@@ -70,3 +72,13 @@ def test_each_cluster_is_found_once() -> None:
     lab.add(parent.outpoint(0))
     lab.add()
     assert sorted(len(one) for one in clusters_of(lab.pool.entries(), lab.pool.get)) == [1, 2]
+
+
+def test_chunks_follow_a_change_of_a_fee() -> None:
+    lab = PoolLab()
+    parent = lab.add(fee=5_000)
+    child = lab.add(parent.outpoint(0), fee=200)
+    assert len(chunks(lab, parent)) == 2
+    assert chunks(lab, child) is chunks(lab, parent)
+    lab.pool.prioritise(child.txid, 50_000)
+    assert [chunk.fee for chunk in chunks(lab, parent)] == [55_200]

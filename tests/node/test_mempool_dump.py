@@ -44,7 +44,7 @@ def test_version_2_is_masked_by_file_position() -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_other_bytes_are_refused_or_read(data: bytes) -> None:
     for prefix in (b"", bytes.fromhex("0100000000000000"), bytes.fromhex("020000000000000008")):
         with contextlib.suppress(DecodeError):

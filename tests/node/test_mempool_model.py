@@ -118,7 +118,6 @@ class History:
 @settings(
     max_examples=campaign(25, 500),
     stateful_step_count=campaign(25, 60),
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 class MempoolMachine(RuleBasedStateMachine):

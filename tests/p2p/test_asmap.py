@@ -150,7 +150,7 @@ def test_a_map_that_is_not_sound_is_refused(bits: Bits, why: str) -> None:
         AsMap(packed(bits))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=80), st.integers(0, (1 << 128) - 1), st.integers(0, 8 * len(SKELETON) - 1))
 def test_whatever_is_taken_for_a_map_answers_for_every_address(data: bytes, place: int, flipped: int) -> None:
     changed = bytearray(SKELETON)

@@ -88,7 +88,7 @@ def effects(stream: bytes, cuts: list[int]) -> tuple[object, ...]:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.lists(messages, max_size=10), tails, st.lists(st.integers(0, 100_000), max_size=12))
 def test_a_connection_has_the_same_effects_in_any_split(
     script: list[tuple[str, bytes]], tail: bytes, cuts: list[int]
@@ -99,7 +99,7 @@ def test_a_connection_has_the_same_effects_in_any_split(
 
 
 @example(script=[("ping", bytes(8))] * 4 + [("wtxidrelay", b""), ("inv", b"\0")], cuts=[458], seed=0)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(messages, max_size=6), st.lists(st.integers(0, 100_000), max_size=10), st.integers(0, 2**31))
 def test_an_encrypted_connection_gives_the_same_messages_in_any_split(
     script: list[tuple[str, bytes]], cuts: list[int], seed: int
@@ -131,7 +131,7 @@ def test_an_encrypted_connection_gives_the_same_messages_in_any_split(
     assert run(cuts) == run([])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(st.lists(messages | st.tuples(st.text("abcdefgh", max_size=12), st.binary(max_size=300)), max_size=20))
 def test_nothing_that_a_peer_sends_raises(script: list[tuple[str, bytes]]) -> None:
     lab = Lab(seed=1)

@@ -370,7 +370,6 @@ def test_everything_that_happens_is_on_the_invoices() -> None:
         settings=settings(
             max_examples=rounds,
             stateful_step_count=STEPS,
-            deadline=None,
             derandomize=True,
             print_blob=False,
             phases=[Phase.generate],

@@ -52,7 +52,7 @@ def put(kv: KV, **pairs: bytes) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_engine_agrees_with_a_sorted_dictionary(engine: str) -> None:
-    @settings(max_examples=campaign(60, 2_000), deadline=None)
+    @settings(max_examples=campaign(60, 2_000))
     @given(operations)
     def agrees(steps: list[tuple[Any, ...]]) -> None:
         with open_engine(engine) as kv:

@@ -334,7 +334,7 @@ transactions = st.lists(
 )
 
 
-@settings(max_examples=campaign(60, 3_000), deadline=None)
+@settings(max_examples=campaign(60, 3_000))
 @given(transactions)
 def test_transaction_sees_the_database_its_group_and_itself(plan: list[tuple[object, ...]]) -> None:
     class Abort(Exception):

@@ -88,7 +88,7 @@ def test_change_target_is_not_told_by_its_size() -> None:
     feerate=st.integers(1_000, 200_000),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_payment_overpays_or_underpays(
     amounts: list[int], payments: list[tuple[int, bool]], feerate: int, seed: int
 ) -> None:

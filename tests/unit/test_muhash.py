@@ -21,7 +21,7 @@ def test_hash_of_two_inserted_and_one_removed() -> None:
     assert MuHash3072.from_bytes(state.to_bytes()).digest() == state.digest()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.binary(max_size=40), max_size=5), st.lists(st.binary(max_size=40), max_size=5))
 def test_order_does_not_matter_and_removing_undoes(one: list[bytes], other: list[bytes]) -> None:
     together = MuHash3072()
