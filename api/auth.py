@@ -196,8 +196,10 @@ def _store_of(context: ApiContext, route: Route, path: Mapping[str, str]) -> str
 
 
 def _may(context: ApiContext, who: Principal, policy: str, store_id: str) -> bool:
-    """The key has the permission for the store, the store exists, and the key's owner has it there by his role."""
+    """The key has the permission for the store, the key's owner has it there by his role, and the store exists.
+
+    In this order: for a store that is not theirs callers cause the same reads as for one that does not exist.
+    """
     if not store_id or not grants(who.permissions, policy, store_id):
         return False
-    store = context.service.store(store_id)
-    return store is not None and context.member_may(who, policy, store)
+    return context.member_may(who, policy, store_id) and context.service.store(store_id) is not None

@@ -11,7 +11,6 @@ from api.server import Limits
 from gldnode.ports import ChainView, NodeHost
 from payments.accounts import ROLES
 from payments.service import PaymentService
-from payments.stores import Store
 
 if TYPE_CHECKING:
     from api.routing import Principal
@@ -69,12 +68,12 @@ class ApiContext:
         unit = self.host.params.unit
         return frozenset((f"{unit}-CHAIN", f"{unit}-LN", f"{unit}-LNURL"))
 
-    def member_may(self, who: "Principal", policy: str, store: Store) -> bool:
-        """Whether the principal's user has `policy` in `store` by his role. The operator's keys have no user."""
-        return who.user_id is None or grants(self._held_by_role(who, who.user_id, store), policy, store.id)
+    def member_may(self, who: "Principal", policy: str, store_id: str) -> bool:
+        """Whether the principal's user has `policy` in the store by his role. The operator's keys have no user."""
+        return who.user_id is None or grants(self._held_by_role(who, who.user_id, store_id), policy, store_id)
 
-    def _held_by_role(self, who: "Principal", user_id: str, store: Store) -> tuple[Permission, ...]:
-        role = self.service.accounts.role(store.id, user_id)
+    def _held_by_role(self, who: "Principal", user_id: str, store_id: str) -> tuple[Permission, ...]:
+        role = self.service.accounts.role(store_id, user_id)
         held = tuple(Permission(policy) for policy in ROLES.get(role or "", ()))
         return held + (_ADMIN_EVERYWHERE if who.is_admin else ())
 

@@ -141,7 +141,7 @@ def _merchant_store(call: Call[CreateRequest], merchant: str) -> Store:
     store = service.store(merchant) or service.merchant_store(merchant)
     if store is None or not grants(call.principal.permissions, CREATE, store.id):
         raise ApiError(404, "merchant-not-found", "No store of this key has this merchant address or id.")
-    if not call.context.member_may(call.principal, CREATE, store):
+    if not call.context.member_may(call.principal, CREATE, store.id):
         raise missing_permission(CREATE)
     return store
 

@@ -121,5 +121,5 @@ def _visible_stores(call: Call[None]) -> list[str]:
     return [
         store.id
         for store in context.service.stores()
-        if (scopes is None or store.id in scopes) and context.member_may(who, PERMISSION, store)
+        if (scopes is None or store.id in scopes) and context.member_may(who, PERMISSION, store.id)
     ]

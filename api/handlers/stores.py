@@ -54,7 +54,7 @@ async def list_stores(call: Call[None]) -> list[StoreAnswer]:
     return [
         store_answer(store, context)
         for store in context.service.stores()
-        if (scopes is None or store.id in scopes) and context.member_may(who, VIEW, store)
+        if (scopes is None or store.id in scopes) and context.member_may(who, VIEW, store.id)
     ]
 
 

@@ -1,12 +1,15 @@
 """Who may call what, walked over the whole route table."""
 
 import re
+from contextlib import AbstractContextManager
 
 import pytest
 
 from api.handlers import payment_tables, system_tables
 from api.permissions import ALL_POLICIES, UNRESTRICTED, Permission, contains, grants, parse_permission
 from api.routing import Access, Route
+from payments.vault import Vault
+from storage.database import ReadSnapshot
 from tests.support.http import Answer, Browser
 from tests.support.shop import Shop
 
@@ -72,6 +75,30 @@ async def test_another_stores_rights_do_not_count_here(shop: Shop, route: Route)
     everywhere = await shop.with_permissions(UNRESTRICTED)
     answer = await send(everywhere, route, storeId="unknown")
     assert (answer.status, answer.code) == (403, "missing-permission")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_store_of_others_causes_the_reads_of_one_that_does_not_exist(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await shop.service.accounts.create_user("stranger@example.com", None, is_admin=False)
+    stranger = await shop.with_permissions(UNRESTRICTED, user_id=user.id)
+    reads: list[str] = []
+    reading = Vault.reading
+
+    def counted(vault: Vault) -> AbstractContextManager[ReadSnapshot | None]:
+        reads.append("read")
+        return reading(vault)
+
+    monkeypatch.setattr(Vault, "reading", counted)
+    found = []
+    for store_id in ("before", shop.store.id, "unknown"):  # the first request looks the key up
+        shop.service._stores.clear()
+        reads.clear()
+        answer = await stranger.get(f"/api/v1/stores/{store_id}/invoices/unknown")
+        found.append((answer.status, answer.text, len(reads)))
+    assert found[1][0] == 403
+    assert found[1] == found[2]
 
 
 def test_the_tree_of_permissions() -> None:

@@ -182,3 +182,11 @@ async def test_a_request_under_way_is_answered_when_the_sites_stop() -> None:
         await asyncio.sleep(0.01)
         await running.sites.stop()
         assert parse_answer(await asked).json["path"] == "/wallet/waits/1"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/stores/\xff/invoices", "/wallet/\xff", "/api/v1/stores/%ff/invoices"])
+async def test_bytes_that_are_no_text_are_no_path(node: Running, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: token x\r\n{LAST}\r\n"
+    answer = parse_answer(await node.wire.exchange(request.encode("latin-1")))
+    assert 400 <= answer.status < 600
+    assert "internal-error" not in answer.text
