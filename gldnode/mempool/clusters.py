@@ -5,8 +5,9 @@ A linearisation by the best remaining ancestor set, then neighbours are merged w
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gldnode.mempool.entry import MempoolEntry
 from gldnode.mempool.graph import feerate_key
@@ -59,8 +60,20 @@ def clusters_of(entries: Iterable[MempoolEntry], find: Find) -> list[list[Mempoo
     return clusters
 
 
-def chunks_of(cluster: Sequence[MempoolEntry], bytes_per_sigop: int) -> list[Chunk]:
+def chunks_of(cluster: Sequence[MempoolEntry], bytes_per_sigop: int) -> Sequence[Chunk]:
     """A cluster's chunks in mining order, feerates never rising."""
+    if len(cluster) == 1:
+        (entry,) = cluster
+        return (Chunk((entry,), entry.modified_fee, adjusted_weight(entry, bytes_per_sigop)),)
+    return _chunks_of_many(frozenset(cluster), bytes_per_sigop)
+
+
+@lru_cache(maxsize=64)
+def _chunks_of_many(cluster: frozenset[MempoolEntry], bytes_per_sigop: int) -> Sequence[Chunk]:
+    """Remembered, for indexers ask for every transaction of a cluster by itself.
+
+    Entries are compared by identity, and are replaced whole when a relative or a fee changes.
+    """
     chunks: list[Chunk] = []
     for entry in _linearise(cluster):
         chunk = Chunk((entry,), entry.modified_fee, adjusted_weight(entry, bytes_per_sigop))
@@ -71,10 +84,8 @@ def chunks_of(cluster: Sequence[MempoolEntry], bytes_per_sigop: int) -> list[Chu
     return chunks
 
 
-def _linearise(cluster: Sequence[MempoolEntry]) -> list[MempoolEntry]:
+def _linearise(cluster: Collection[MempoolEntry]) -> list[MempoolEntry]:
     """Again and again the transaction that pays best together with its ancestors that are still out."""
-    if len(cluster) == 1:
-        return list(cluster)
     inside = {entry.txid: entry for entry in cluster}
     out = {txid: entry.ancestors & inside.keys() for txid, entry in inside.items()}
     below: dict[Txid, list[Txid]] = {txid: [] for txid in inside}

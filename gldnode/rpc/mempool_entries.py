@@ -46,7 +46,7 @@ def _entry_json(entry: MempoolEntry, chunk: Chunk, *, is_unbroadcast: bool) -> d
     }
 
 
-def _chunks(ctx: RpcContext, cluster: list[MempoolEntry]) -> list[Chunk]:
+def _chunks(ctx: RpcContext, cluster: list[MempoolEntry]) -> Sequence[Chunk]:
     return chunks_of(cluster, ctx.node.pool.options.bytes_per_sigop)
 
 
