@@ -29,9 +29,10 @@ from gldnode.ports import HintQueue, NodeHost
 from gldnode.primitives.hashes import BlockHash, Txid
 from gldnode.primitives.tx import parse_tx
 from payments import layout
+from payments.books import LedgerRules, Outcome
 from payments.invoice import TipFacts
 from payments.layout import CursorRow, SafeMode, Tracked, Watch
-from payments.ledger import Ledger, LedgerRules, Outcome
+from payments.ledger import Ledger
 from payments.signals import Bell, topics_of
 from storage.database import Database, Txn
 from storage.documents import DocumentReader
