@@ -28,6 +28,8 @@ MINIMUM_CONNECT_S: Final = 30
 PROXY_TIMEOUT_S: Final = 60
 RETRY_MANUAL_S: Final = 60
 RECENTLY_TRIED_S: Final = 600
+RETRY_S: Final = 30
+"""An address is left alone for so long, even where no other is known."""
 DNS_SEED_WAIT_S: Final = 11
 ENOUGH_ADDRESSES: Final = 1000
 LOOP_S: Final = 0.5
@@ -209,7 +211,8 @@ class Outbound:
             address = known.address
             if (group_of(address) in groups and not is_feeler) or str(address) in self._dialling:
                 continue
-            if now - known.last_try < RECENTLY_TRIED_S and attempt < 30:
+            since_s = now - known.last_try
+            if since_s < RETRY_S or (since_s < RECENTLY_TRIED_S and attempt < 30):
                 continue
             if manager.bans.is_banned(address, now) or manager.bans.is_discouraged(address):
                 continue
