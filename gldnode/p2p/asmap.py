@@ -12,7 +12,7 @@ A number is in one of several classes, each with more bits than the one before: 
 bit ends them (the last class needs none), the class's own bits follow, highest first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
@@ -176,6 +176,18 @@ class NetGroups:
         if address.network is not Network.IPV6:
             return 0
         return self.asmap.look_up(int.from_bytes(address.raw, "big"))
+
+    def health(self, addresses: Iterable[NetAddress]) -> str | None:
+        """How well the map fits these peers, as Core says it (ASMapHealthCheck); None without a map."""
+        if self.asmap is None:
+            return None
+        found = [
+            self.asn(address) for address in addresses if address.linked_ipv4 or address.network is Network.IPV6
+        ]
+        return (
+            f"ASMap Health Check: {len(found)} clearnet peers are mapped to {len(set(found) - {0})} ASNs with "
+            f"{found.count(0)} peers being unmapped"
+        )
 
     def group(self, address: NetAddress) -> bytes:
         """IPv4 and IPv6 of one autonomous system are one group."""

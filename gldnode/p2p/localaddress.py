@@ -4,6 +4,7 @@ import socket
 from dataclasses import dataclass
 from enum import IntEnum
 
+from gldnode.entropy import Entropy
 from gldnode.p2p.netaddress import NetAddress, Network, parse_host
 
 __all__ = ["AddressOrigin", "LocalAddresses", "interface_addresses"]
@@ -40,6 +41,23 @@ class LocalAddresses:
         else:
             there.score += 1
         return True
+
+    def to_tell(
+        self, other: NetAddress, told: NetAddress | None, *, is_inbound: bool, port: int, entropy: Entropy
+    ) -> NetAddress | None:
+        """What to tell `other` of ourselves (Core: GetLocalAddrForPeer); `told` is where it says to see us.
+
+        It may know better, behind a router that neither of us sees: believed now and then, the more rarely the
+        better founded ours is. Of its port we learn something only where it dialled us.
+        """
+        ours = self.best_for(other)
+        if told is not None and told.is_routable and other.is_routable:
+            is_known = ours is not None and ours.is_routable
+            is_sure = ours is not None and self.score(ours) > AddressOrigin.MANUAL
+            if not is_known or entropy.below(8 if is_sure else 2) == 0:
+                own_port = ours.port if ours is not None else port
+                return told if is_inbound else NetAddress(told.network, told.raw, own_port)
+        return ours if ours is not None and ours.is_routable else None
 
     def seen(self, address: NetAddress) -> None:
         """A peer reached us there."""

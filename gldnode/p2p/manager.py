@@ -16,7 +16,7 @@ from gldnode.p2p.bans import BanList
 from gldnode.p2p.inbound import Inbound
 from gldnode.p2p.localaddress import AddressOrigin, LocalAddresses
 from gldnode.p2p.messages import TimedAddress
-from gldnode.p2p.netaddress import NetAddress, Network
+from gldnode.p2p.netaddress import NetAddress
 from gldnode.p2p.options import P2POptions
 from gldnode.p2p.outbound import Outbound
 from gldnode.p2p.peer import ConnectionType, LocalNode, Peer, Permission
@@ -39,7 +39,6 @@ TIME_WARNING_S: Final = 10 * 60
 TIME_WARNING_PEERS: Final = 5
 NEAR_TIP_BLOCKS: Final = 144
 MAX_WRITE_BUFFER: Final = 5_000_000
-_IP: Final = frozenset((Network.IPV4, Network.IPV6))
 
 
 class Validator(Protocol):
@@ -384,7 +383,8 @@ class PeerManager:
             self._dump()
             if self.clock.monotonic() >= next_check:
                 next_check += HEALTH_CHECK_S
-                self._health_check()
+                if health := self.options.groups.health(peer.address for peer in self.peers()):
+                    self.log(health)
 
     def _dump(self) -> None:
         if self.options.peers_file is not None:
@@ -399,38 +399,13 @@ class PeerManager:
         self._loop.call_soon_threadsafe(lambda: self.addresses.add(found, source, now, penalty_s=2 * 3600))
 
     def _own_address(self, peer: Peer) -> TimedAddress | None:
-        """What to tell that peer of ourselves (Core: GetLocalAddrForPeer)."""
+        """What to tell that peer of ourselves."""
         if not self.options.listen or self.processing.chain.is_initial_block_download:
             return None
-        address = self.local_addresses.best_for(peer.address)
         told = peer.our_address
-        if told is not None and self._may_believe(peer, told) and self._prefers(told, address):
-            # It may know better, behind a router that neither of us sees. Its port of us is ours if it dialled it.
-            port = address.port if address is not None else self.params.p2p_port
-            address = told if peer.is_inbound else NetAddress(told.network, told.raw, port)
-        if address is None or not address.is_routable:
-            return None
-        return TimedAddress(self.clock.now(), int(self.local.services), address)
-
-    def _may_believe(self, peer: Peer, told: NetAddress) -> bool:
-        is_public = peer.address.is_routable and told.is_routable
-        return self.options.discover and is_public and self.outbound.can_reach(told.network)
-
-    def _prefers(self, told: NetAddress, known: NetAddress | None) -> bool:
-        """At random: the better founded ours is, the more rarely theirs."""
-        if known is None or not known.is_routable:
-            return True
-        is_sure = self.local_addresses.score(known) > AddressOrigin.MANUAL
-        return self.entropy.below(8 if is_sure else 2) == 0
-
-    def _health_check(self) -> None:
-        """How well the map of autonomous systems fits the peers (Core: ASMapHealthCheck)."""
-        groups = self.options.groups
-        if groups.asmap is None:
-            return
-        addresses = [peer.address for peer in self.peers() if peer.address.network in _IP]
-        found = [asn for address in addresses if (asn := groups.asn(address))]
-        self.log(
-            f"ASMap Health Check: {len(addresses)} clearnet peers are mapped to {len(set(found))} ASNs with "
-            f"{len(addresses) - len(found)} peers being unmapped"
+        if told is not None and not (self.options.discover and self.outbound.can_reach(told.network)):
+            told = None
+        address = self.local_addresses.to_tell(
+            peer.address, told, is_inbound=peer.is_inbound, port=self.params.p2p_port, entropy=self.entropy
         )
+        return None if address is None else TimedAddress(self.clock.now(), int(self.local.services), address)

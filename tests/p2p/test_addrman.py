@@ -229,3 +229,24 @@ def test_each_peer_is_told_an_address_of_its_own_network() -> None:
     ours.remove(onion)
     assert ours.best_for(other_onion) is None  # who sits behind Tor is not told where we are
     assert ours.is_ours(ip(8, 8, 4, 4))
+
+
+def test_an_address_that_peers_see_us_at_is_told_on() -> None:
+    ours, entropy = LocalAddresses(), SeededEntropy(random.Random(1))
+    peer, seen = ip(8, 8, 8, 8), ip(9, 9, 9, 9, port=5555)
+
+    def told(**given: bool) -> set[NetAddress | None]:
+        return {
+            ours.to_tell(peer, seen, is_inbound=given.get("is_inbound", False), port=4653, entropy=entropy)
+            for _ in range(200)
+        }
+
+    assert told() == {ip(9, 9, 9, 9)}  # of a connection that we dialled the port says nothing
+    assert told(is_inbound=True) == {seen}
+    assert ours.to_tell(peer, None, is_inbound=True, port=4653, entropy=entropy) is None
+    assert ours.to_tell(peer, ip(10, 0, 0, 1), is_inbound=True, port=4653, entropy=entropy) is None
+    assert ours.to_tell(ip(10, 0, 0, 1), seen, is_inbound=True, port=4653, entropy=entropy) is None
+    ours.add(ip(8, 8, 4, 4, port=4000), AddressOrigin.MANUAL)
+    assert told() == {ip(8, 8, 4, 4, port=4000), ip(9, 9, 9, 9, port=4000)}
+    ours.seen(ip(8, 8, 4, 4))
+    assert ours.score(ip(8, 8, 4, 4)) == AddressOrigin.MANUAL + 1

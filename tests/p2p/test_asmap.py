@@ -180,6 +180,15 @@ def test_one_autonomous_system_is_one_group_whatever_its_addresses_are() -> None
     assert groups.asn(NetAddress(Network.CJDNS, b"\xfc" + bytes(15), 1)) == 0
 
 
+def test_how_well_a_map_fits_is_said_in_a_sentence() -> None:
+    hosts = [address(host) for host in ("101.1.1.1", "101.1.9.9", "101.2.1.1", "8.8.8.8")]
+    onion = NetAddress(Network.TORV3, bytes(32), 1)
+    assert NetGroups().health(hosts) is None
+    assert NetGroups(AsMap(SKELETON)).health([*hosts, onion]) == (
+        "ASMap Health Check: 4 clearnet peers are mapped to 2 ASNs with 1 peers being unmapped"
+    )
+
+
 def test_tunnels_and_translations_belong_to_the_ipv4_address_behind_them() -> None:
     behind = address("20.1.2.3")
     for host in ("2002:1401:203::1", "64:ff9b::1401:203", "::ffff:0:1401:203", "2001::ebfe:fdfc"):
