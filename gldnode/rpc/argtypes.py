@@ -131,6 +131,7 @@ getzmqnotifications
 help command
 importdescriptors requests*
 importmempool filepath options{use_current_time* apply_fee_delta_priority* apply_unbroadcast_set*}
+importprunedfunds rawtransaction txoutproof
 invalidateblock blockhash
 joinpsbts txs*
 keypoolrefill newsize*
@@ -162,6 +163,7 @@ prioritisetransaction txid dummy~ fee_delta*
 pruneblockchain height*
 psbtbumpfee txid options{conf_target* fee_rate~ replaceable* estimate_mode}
 reconsiderblock blockhash
+removeprunedfunds txid
 rescanblockchain start_height* stop_height*
 restorewallet wallet_name backup_file load_on_startup*
 revokeapikey id

@@ -34,6 +34,8 @@ class MerkleProof:
     root: bytes
     matches: tuple[bytes, ...]
     """Txids in block order."""
+    positions: tuple[int, ...]
+    """Of each of them in the block."""
 
 
 def _width(count: int, height: int) -> int:
@@ -97,7 +99,7 @@ def parse_proof(data: bytes) -> MerkleProof:
     walker = _Walker(count, hashes, flags)
     root = walker.walk(_tree_height(count), 0)
     walker.check_used_up()
-    return MerkleProof(header, count, root, tuple(walker.matches))
+    return MerkleProof(header, count, root, tuple(walker.matches), tuple(walker.positions))
 
 
 class _Walker:
@@ -109,6 +111,7 @@ class _Walker:
         self._flags = flags
         self._used_hashes = self._used_bits = 0
         self.matches: list[bytes] = []
+        self.positions: list[int] = []
 
     def walk(self, height: int, position: int) -> bytes:
         if self._used_bits >= len(self._flags) * 8:
@@ -122,6 +125,7 @@ class _Walker:
             self._used_hashes += 1
             if height == 0 and parent:
                 self.matches.append(found)
+                self.positions.append(position)
             return found
         left = self.walk(height - 1, position * 2)
         right = left

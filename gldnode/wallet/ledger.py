@@ -224,8 +224,11 @@ class Ledger:
             self.changed.append(tx.txid)
 
     def forget_tx(self, txid: Txid) -> None:
-        """Remove a transaction of ours that was never sent."""
+        """Remove a transaction, as if the wallet had never seen it."""
         wtx = self.txs.pop(txid)
+        self.in_mempool.discard(txid)
+        self._by_block.get(BlockHash(wtx.record.block), set()).discard(txid)
+        self._clear_conflict(wtx)
         for txin in wtx.tx.inputs:
             spenders = self._spenders.get(txin.prevout)
             if spenders is not None:
@@ -248,16 +251,20 @@ class Ledger:
             if not self.is_relevant(tx):
                 continue
             found = True
-            wtx = self.add_tx(tx, min(now, time) if tx.txid not in self.txs else now)
-            record = wtx.record
-            self._clear_conflict(wtx)
-            record.block, record.height, record.position, record.block_time = block, height, position, time
-            record.is_abandoned = False
-            self.in_mempool.discard(tx.txid)
-            self._by_block.setdefault(block, set()).add(tx.txid)
-            self._store(wtx)
-            self._touch(tx)
+            self.confirm(tx, block, height, position, time, now)
         return found
+
+    def confirm(self, tx: Tx, block: BlockHash, height: int, position: int, time: int, now: int) -> None:
+        """Note a transaction of a block of the active chain, at `position` in it."""
+        wtx = self.add_tx(tx, min(now, time) if tx.txid not in self.txs else now)
+        record = wtx.record
+        self._clear_conflict(wtx)
+        record.block, record.height, record.position, record.block_time = block, height, position, time
+        record.is_abandoned = False
+        self.in_mempool.discard(tx.txid)
+        self._by_block.setdefault(block, set()).add(tx.txid)
+        self._store(wtx)
+        self._touch(tx)
 
     def _clear_conflict(self, wtx: WalletTx) -> None:
         if wtx.record.conflict_block:

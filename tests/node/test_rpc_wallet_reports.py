@@ -95,6 +95,32 @@ def test_a_higher_fee_as_a_psbt_for_others_to_sign(node: DaemonProcess) -> None:
     assert failure(node, "psbtbumpfee", "11" * 32)[0] == -5
 
 
+def test_funds_are_taken_in_with_a_proof_and_removed_again(node: DaemonProcess) -> None:
+    address = node.call("getnewaddress")
+    txid = node.call("sendtoaddress", address, 1)
+    block = node.call("generatetoaddress", 1, OUTSIDE)[0]
+    raw, proof = node.call("getrawtransaction", txid, False, block), node.call("gettxoutproof", [txid], block)
+    before = node.call("gettransaction", txid)
+    node.call("removeprunedfunds", txid)
+    assert failure(node, "gettransaction", txid)[0] == -5
+    assert failure(node, "removeprunedfunds", txid) == (-4, f"Transaction {txid} does not belong to this wallet")
+    node.call("importprunedfunds", raw, proof)
+    after = node.call("gettransaction", txid)
+    same = ("amount", "fee", "blockhash", "blockheight", "blockindex", "blocktime", "confirmations", "hex")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+    assert address in {coin["address"] for coin in node.call("listunspent")}
+    other = node.call("getblock", block)["tx"][0]
+    wrong = node.call("gettxoutproof", [other], block)
+    assert failure(node, "importprunedfunds", raw, wrong) == (-5, "Transaction given doesn't exist in proof")
+    foreign = node.call("getrawtransaction", other, False, block)
+    assert failure(node, "importprunedfunds", foreign, wrong)[1].startswith("No addresses in wallet")
+    assert failure(node, "importprunedfunds", raw, proof[:160])[0] == -22
+    node.call("invalidateblock", block)
+    assert failure(node, "importprunedfunds", raw, proof) == (-5, "Block not found in chain")
+    node.call("reconsiderblock", block)
+    assert node.call("gettransaction", txid)["blockhash"] == block
+
+
 def test_the_extended_keys_and_the_descriptors_that_use_them(node: DaemonProcess) -> None:
     (key,) = node.call("gethdkeys")
     assert key["xpub"].startswith("tpub")
