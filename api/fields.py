@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Annotated, TypeVar
 
 import msgspec
-from msgspec import Meta, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from api.errors import Invalid
 from api.jsonbody import raw_text
@@ -66,18 +66,19 @@ Given = Raw | UnsetType
 
 E = TypeVar("E", bound=StrEnum)
 
+_ANYTHING = msgspec.json.Decoder()
 _CLOCK = re.compile(r"(?:([0-9]{1,4})\.)?([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _WHOLE = re.compile(r"[0-9]{1,12}")
 
 
 def is_null(raw: Given | None) -> bool:
     """Left out, or null."""
-    return raw is None or isinstance(raw, UnsetType) or bytes(raw).strip() == b"null"
+    return raw is None or raw is UNSET or bytes(raw).strip() == b"null"
 
 
 def amount_text(raw: Given | None, path: str) -> str | None:
     """The amount's text for `parse_amount`, None where it was left out, null or "". Raises JsonError."""
-    if raw is None or isinstance(raw, UnsetType):
+    if raw is None or raw is UNSET:
         return None
     return raw_text(raw, path) or None
 
@@ -131,7 +132,7 @@ def json_object(raw: Given | None, path: str) -> bytes | None:
     if not token.startswith(b"{"):
         raise Invalid(path, "Expected an object.")
     try:
-        msgspec.json.decode(token)
+        _ANYTHING.decode(token)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise Invalid(path, f"Not an object that can be kept: {error}") from error
     return token

@@ -34,15 +34,16 @@ def invoice_answer(context: ApiContext, invoice: Invoice, *, with_methods: bool 
     service = context.service
     store = service.store(invoice.store_id)
     state = service.state(invoice)
+    addresses = {service.method_id: invoice.address} if invoice.address else {}
     return InvoiceAnswer(
         id=invoice.id,
         store_id=invoice.store_id,
         type="TopUp" if invoice.price is None else "Standard",
         amount=price_text(invoice),
-        paid_amount=paid_text(invoice),
+        paid_amount=paid_text(invoice) if invoice.payments else "0",
         currency=invoice.currency,
         metadata=Raw(invoice.metadata),
-        checkout=_checkout(context, invoice, store),
+        checkout=_checkout(invoice, store, list(addresses)),
         receipt=_receipt(invoice, store),
         checkout_link=f"{context.base_url}/i/{invoice.id}",
         status=state.status.value,
@@ -53,7 +54,7 @@ def invoice_answer(context: ApiContext, invoice: Invoice, *, with_methods: bool 
         available_statuses_for_manual_marking=[mark.value for mark in allowed_marks(invoice)],
         archived=invoice.archived,
         payment_methods=method_answers(context, invoice) if with_methods else [],
-        addresses={service.method_id: invoice.address} if invoice.address else {},
+        addresses=addresses,
     )
 
 
@@ -109,13 +110,13 @@ def percent(value: int) -> Raw:
     return Raw(format_amount_short(value).encode())
 
 
-def _checkout(context: ApiContext, invoice: Invoice, store: Store | None) -> CheckoutAnswer:
+def _checkout(invoice: Invoice, store: Store | None, methods: list[str]) -> CheckoutAnswer:
     checkout = invoice.checkout
     default_language = store.settings.default_lang if store is not None else None
     default_method = store.settings.default_payment_method if store is not None else None
     return CheckoutAnswer(
         speed_policy=invoice.speed_policy.value,
-        payment_methods=list(checkout.payment_methods) or ([context.service.method_id] if invoice.address else []),
+        payment_methods=list(checkout.payment_methods) or methods,
         default_payment_method=checkout.default_payment_method or default_method,
         lazy_payment_methods=None,
         expiration_minutes=(invoice.expires_at - invoice.created_at) // 60,
