@@ -195,6 +195,7 @@ class _Worker:
             return False
         with self._database.reader() as reader:
             target = self._endpoint.target(reader)
+            self._cursor = max(self._cursor, self._endpoint.skips_to(reader, self._state.store_id))
             events = event_log(reader, self._state.store_id, self._cursor, room)
             for event in events:
                 self._cursor = event.seq

@@ -11,7 +11,7 @@ from payments import layout
 from payments.events import EXTENSION_TYPES, Event, EventType
 from payments.invoice import Invoice
 from payments.payloads import DeliveryNames, callback_body, webhook_body
-from payments.repository import load_invoice, metadata_of
+from payments.repository import last_sequence, load_invoice, metadata_of
 from payments.signing import SIGNATURE_HEADER, sign_body
 from payments.stores import Store, Webhook
 from storage.documents import DocumentReader
@@ -71,6 +71,15 @@ class Endpoint:
             return None
         self.retries = webhook.automatic_redelivery
         return webhook
+
+    def skips_to(self, reader: DocumentReader, store_id: str) -> int:
+        """The event up to which nothing can be for this endpoint; 0 where that is not known.
+
+        A shop without callback URLs makes thousands of events that nobody has to read for their sake.
+        """
+        if self._callback_store is None or reader.get(layout.callbacks_key(store_id)) is not None:
+            return 0
+        return last_sequence(reader, store_id)
 
     def wants(self, reader: DocumentReader, target: Target, event: Event) -> bool:
         """Whether this event is sent there."""

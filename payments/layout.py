@@ -39,6 +39,7 @@ records are msgpack.
 | `T` store, u64 created descending, invoice | empty: invoices by time                                     |
 | `O` store, order id, u64 desc., invoice    | empty: invoices by order id                                 |
 | `S` store, term, invoice                   | empty: invoices by search term                              |
+| `Q` store                                  | empty: an invoice of the store has had a callback URL       |
 | `h` webhook                                | JSON Webhook                                                |
 | `H` store, webhook                         | empty: webhooks by store                                    |
 | `y` reader                                 | record ReaderState: position and circuit of an endpoint     |
@@ -338,6 +339,10 @@ def by_time_key(store_id: str, created_at: int | None = None, invoice_id: str = 
 
 def shrunk_to_key(store_id: str) -> bytes:
     return b"W" + store_id.encode()
+
+
+def callbacks_key(store_id: str) -> bytes:
+    return b"Q" + store_id.encode()
 
 
 def by_order_key(store_id: str, order_id: str, created_at: int | None = None, invoice_id: str = "") -> bytes:

@@ -53,9 +53,11 @@ def _is_open(reader: DocumentReader, invoice: Invoice) -> bool:
 
 
 def migrate_counts(kv: KV, batch: WriteBatch) -> None:
-    """Schema 2 to 3: open invoices and idempotency rows are counted, loose payments are listed by store, and
-    metadata that was never replaced is in its invoice alone."""
+    """Schema 2 to 3: open invoices and idempotency rows are counted, loose payments are listed by store, metadata
+    that was never replaced is in its invoice alone, and any store may have had callback URLs."""
     with ReadSnapshot(kv.snapshot()) as reader:
+        for row, _ in reader.iterate(prefix=b"s", keys_only=True):
+            batch.put(layout.callbacks_key(row[1:].decode()), b"")
         for store_id, count in count_open_invoices(reader).items():
             batch.put(layout.open_count_key(store_id), count.to_bytes(8, "big"))
         kept = Counter(KeyReader(row, 1).text() for row, _ in reader.iterate(prefix=b"g", keys_only=True))

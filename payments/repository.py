@@ -65,6 +65,8 @@ def change_invoice(txn: Txn, before: Invoice | None, after: Invoice, now: int) -
     _write_payments(txn, before, after)
     _move_timer(txn, before, after)
     _note_due(txn, before, after)
+    if after.callback_url is not None and (before is None or before.callback_url is None):
+        txn.put(layout.callbacks_key(after.store_id), b"")
     opened = is_open(after) - (before is not None and is_open(before))
     if opened:
         note_opened(txn, after.store_id, opened)

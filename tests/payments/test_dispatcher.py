@@ -220,7 +220,21 @@ async def test_the_feed_can_be_waited_for(till: Till) -> None:
 
 async def test_a_reader_that_is_far_behind_does_not_wait_between_windows(till: Till) -> None:
     reader = layout.callback_reader(till.store.id)
-    await asyncio.gather(*(till.make_invoice("1") for _ in range(3 * 256)))
-    # Nothing rings for it: by its clock alone it would take a window of events every five seconds.
     await till.make_invoice("1", callback_url="http://127.0.0.1:9/callback")
+    await asyncio.gather(*(till.make_invoice("1") for _ in range(3 * 256)))
+    # Nothing has rung for it: by its clock alone it would take a window of events every five seconds.
+    till.service._vault.bell.ring([reader])
     await wait_until(lambda: position(till, reader) >= 3 * 256, timeout_s=3)
+
+
+async def test_callbacks_read_nothing_until_there_is_a_callback_url(till: Till, receiver: Receiver) -> None:
+    reader = layout.callback_reader(till.store.id)
+    await asyncio.gather(*(till.make_invoice("1") for _ in range(300)))
+    invoice = await till.make_invoice("1", callback_url=receiver.url)
+    await till.service.mark_invoice(invoice.id, Status.SETTLED)
+    await receiver.wait(1)
+    later = await till.make_invoice("1")
+    await till.service.set_callback(later.id, receiver.url)
+    await till.service.mark_invoice(later.id, Status.SETTLED)
+    await receiver.wait(2)
+    assert position(till, reader) > 300
