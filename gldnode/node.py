@@ -418,23 +418,27 @@ class Node:
         self._relay = relay
 
     def relay(self, tx: Tx) -> None:
-        """Announce a transaction that is in the mempool."""
+        """Announce again a transaction that is in the mempool; a new one is announced by itself."""
         if self._relay is not None:
             self._relay(tx)
 
     async def submit(self, tx: Tx) -> Txid:
         """Offer a transaction to the mempool and relay it. Raises Reject; one already there is a success."""
 
-        def offer() -> None:
+        def offer() -> bool:
+            """Whether it is new here."""
+            is_new = True
             try:
                 self.pool.accept(tx)
             except Reject as reject:
                 if reject.reason not in ("txn-already-in-mempool", "txn-same-nonwitness-data-in-mempool"):
                     raise
+                is_new = False
             self.pool.set_unbroadcast(tx.txid)
+            return is_new
 
-        await self.run_in_validation(offer)
-        self.relay(tx)
+        if not await self.run_in_validation(offer):
+            self.relay(tx)  # a new one has been queued for the peers by the mempool's event
         return tx.txid
 
     async def rebroadcast(self, tx: Tx) -> None:

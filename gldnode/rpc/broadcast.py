@@ -83,19 +83,29 @@ async def submit(ctx: RpcContext, tx: Tx, max_feerate: int = 0) -> None:
     """Into the mempool and out to the peers (Core: BroadcastTransaction). Raises RpcError -25, -26, -27."""
     pool = ctx.node.pool
 
-    def offer() -> None:
-        if tx.txid not in pool:
-            for vout in range(len(tx.outputs)):
-                if ctx.node.chainstate.coin(tx.outpoint(vout)) is not None:
-                    raise RpcError(RpcCode.VERIFY_ALREADY_IN_UTXO_SET, "Transaction outputs already in utxo set")
+    def offer() -> bool:
+        """Whether it is new here."""
+        is_new = tx.txid not in pool
+        if is_new:
             try:
                 pool.accept(tx, max_feerate=max_feerate or None)
             except Reject as reject:
+                # Asked only now: what the chain has made already is never accepted, for its inputs are spent.
+                if _is_in_utxo_set(ctx, tx):
+                    raise RpcError(
+                        RpcCode.VERIFY_ALREADY_IN_UTXO_SET, "Transaction outputs already in utxo set"
+                    ) from None
                 raise _submit_error(reject) from None
         pool.set_unbroadcast(tx.txid)
+        return is_new
 
-    await ctx.validate(offer)
-    ctx.node.relay(tx)
+    if not await ctx.validate(offer):
+        ctx.node.relay(tx)  # a new one has been queued for the peers by the mempool's event
+
+
+def _is_in_utxo_set(ctx: RpcContext, tx: Tx) -> bool:
+    coin = ctx.node.chainstate.coin
+    return any(coin(tx.outpoint(vout)) is not None for vout in range(len(tx.outputs)))
 
 
 def _submit_error(reject: Reject) -> RpcError:
