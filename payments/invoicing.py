@@ -42,6 +42,8 @@ MIN_EXPIRATION_S: Final = 30
 MAX_EXPIRATION_S: Final = 10 * 365 * 86_400
 MAX_METADATA: Final = 100_000
 _MINTING_TRIES: Final = 1000
+MAX_DUST: Final = 10_000
+"""More than any standard script's dust limit."""
 _DISCARD_FEERATE: Final = 3000
 """Core's -dustrelayfee, grains per 1,000 vbytes."""
 
@@ -229,7 +231,8 @@ def insert_invoice(
     invoice = replace(template, id=new_invoice_id(entropy))
     if invoice.price != 0:
         invoice = _with_address(txn, _method(store), invoice, params)
-        if invoice.price and ceil_div(invoice.price * RATE_ONE, invoice.rate) < dust_limit(invoice.script):
+        grains = ceil_div(invoice.price * RATE_ONE, invoice.rate) if invoice.price else MAX_DUST
+        if grains < MAX_DUST and grains < dust_limit(invoice.script):
             raise PaymentError(
                 "amount-too-low", "The amount is below the dust limit: no transaction can pay it", 422
             )

@@ -126,8 +126,9 @@ class AddressSource:
     def __init__(self, text: str, params: ChainParams) -> None:
         self._descriptor: Descriptor = parse_descriptors(text, params)[0]
         self._params = params
-        self._next = -1
         self._ahead: dict[int, tuple[bytes, str]] = {}
+        self._next = self._made_to = 0
+        """The index behind the last one taken, and behind the last one prepared."""
 
     def derive(self, index: int) -> tuple[bytes, str]:
         """Script and address at `index`."""
@@ -139,6 +140,7 @@ class AddressSource:
     def take(self, index: int) -> tuple[bytes, str]:
         """The same, for one who is about to hand it out."""
         self._next = index + 1
+        self._made_to = max(self._made_to, self._next)
         return self._ahead.pop(index, None) or self.derive(index)
 
     def prepare(self) -> None:
@@ -147,12 +149,12 @@ class AddressSource:
         For moments in which nothing else is to do. What is prepared may be lost or never used: only what was
         handed out is on record.
         """
-        for index in range(self._next, self._next + AHEAD):
-            if index not in self._ahead:
-                if len(self._ahead) >= 2 * AHEAD:
-                    self._ahead.clear()  # left over from an index that went elsewhere
-                self._ahead[index] = self.derive(index)
-                return
+        if self._made_to - self._next >= AHEAD:
+            return
+        if len(self._ahead) >= 2 * AHEAD:
+            self._ahead.clear()  # left over from an index that went elsewhere
+        self._ahead[self._made_to] = self.derive(self._made_to)
+        self._made_to += 1
 
 
 _sources: dict[str, AddressSource] = {}

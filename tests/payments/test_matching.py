@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from gldnode.params import REGTEST
 from gldnode.primitives.tx import NULL_OUTPOINT, Tx, TxIn, TxOut, make_tx
 from payments.invoice import Invoice
 from payments.layout import Watch
 from payments.matching import match_outputs, named_invoice
+from payments.methods import AddressSource, parse_chain_method
 from storage.database import Database
 from tests.payments.test_invoice import make
 from tests.support.storage_faults import FaultKV
-from tests.support.till import op_return, open_till
+from tests.support.till import XPUB, op_return, open_till
 
 OWN, FIXED, OTHER = b"\x00\x14own", b"\x00\x14fixed", b"\x00\x14other"
 ID = "btngpay_" + "A" * 22
@@ -96,3 +98,15 @@ async def test_reads_for_a_block_do_not_grow_with_open_invoices(tmp_path: Path) 
                 await till.make_invoice("1", expiration_s=100_000)
         # The second block finds one payment more on the invoice, and nothing else.
         assert reads[1] <= reads[0] + 4
+
+
+def test_addresses_prepared_ahead_are_those_that_are_derived() -> None:
+    method = parse_chain_method(XPUB, REGTEST)
+    source, plain = AddressSource(method.text, REGTEST), AddressSource(method.text, REGTEST)
+    for index in (0, 1, 2, 7, 8, 3, 4, 5):
+        assert source.take(index) == plain.derive(index)
+        for _ in range(3):
+            source.prepare()
+    for _ in range(100):
+        source.prepare()
+    assert [source.take(index) for index in range(6, 40)] == [plain.derive(index) for index in range(6, 40)]
