@@ -92,7 +92,7 @@ class Till:
     async def settle(self) -> None:
         """Until the engine has handled the tip and every hint that was given."""
         engine = self.service.engine
-        for _ in range(500):
+        for _ in range(3000):
             await asyncio.sleep(0.002)
             if engine.cursor.hash == self.node.chain.tip.hash and engine.is_idle:
                 await asyncio.sleep(0.002)
