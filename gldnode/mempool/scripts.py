@@ -7,7 +7,7 @@ from gldnode.consensus.sizes import sigop_cost
 from gldnode.errors import Reject, RejectKind
 from gldnode.primitives.coin import Coin
 from gldnode.primitives.tx import Tx
-from gldnode.script.batch import verify_tx_inputs
+from gldnode.script.batch import TxVerifier
 from gldnode.script.flags import STANDARD_SCRIPT_VERIFY_FLAGS
 from gldnode.script.script import is_p2sh, is_pay_to_anchor, last_push, witness_program
 
@@ -36,18 +36,19 @@ def tx_sigop_cost(tx: Tx, coins: Sequence[Coin]) -> int:
 
 
 class ScriptVerifier:
-    """Verifies with the flags of policy, which include every consensus rule."""
+    """Verifies with the flags of policy, which include every consensus rule. For the validation thread."""
 
     def __init__(self, cache: ScriptCache) -> None:
         """What passes is noted in `cache`: a block need not verify it again."""
         self._cache = cache
+        self._verifier = TxVerifier(STANDARD_SCRIPT_VERIFY_FLAGS)
 
     def verify(self, tx: Tx, coins: Sequence[Coin]) -> None:
         """Raises Reject(mempool-script-verify-flag-failed …)."""
         is_verified = self._cache.checker(STANDARD_SCRIPT_VERIFY_FLAGS)
         if is_verified is not None and is_verified(tx):
             return  # it was here before: evicted, replaced, or in a block that the chain has left
-        failure = verify_tx_inputs(tx, coins, STANDARD_SCRIPT_VERIFY_FLAGS)
+        failure = self._verifier.failure(tx, coins)
         if failure is None:
             self._cache.add(tx, STANDARD_SCRIPT_VERIFY_FLAGS)
             return

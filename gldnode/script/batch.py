@@ -7,7 +7,6 @@ for one by mutating signatures, keys, scripts, flags and hash types.
 """
 
 import hashlib
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from struct import Struct as Packer
@@ -21,7 +20,7 @@ from gldnode.script.flags import ScriptFlags
 from gldnode.script.sighash import SighashCache, SpentOutput
 from gldnode.script.verify import verify_input
 
-__all__ = ["Failure", "Job", "verify_inputs", "verify_tx_inputs"]
+__all__ = ["Failure", "Job", "TxVerifier", "verify_inputs"]
 
 Job = tuple[Tx, Sequence[SpentOutput]]
 """A transaction and what its inputs spend, in order."""
@@ -60,11 +59,17 @@ def verify_inputs(jobs: Sequence[Job], flags: ScriptFlags, pool: Executor | None
     return _verify_chunk(jobs, range(len(jobs)), int(flags))
 
 
-def verify_tx_inputs(tx: Tx, spent: Sequence[SpentOutput], flags: ScriptFlags) -> Failure | None:
-    """The first failure among the inputs of one transaction (as job 0)."""
-    fast = _fast_path(int(flags))
-    rest = fast.verify(tx, spent)
-    return None if rest is None else _verify_rest(0, tx, spent, rest, flags)
+class TxVerifier:
+    """Verifies one transaction after the other, under one set of flags. For one thread: it keeps its buffers."""
+
+    def __init__(self, flags: ScriptFlags) -> None:
+        self._flags = flags
+        self._fast = _FastPath(int(flags))
+
+    def failure(self, tx: Tx, spent: Sequence[SpentOutput]) -> Failure | None:
+        """The first failure among the inputs (as job 0)."""
+        rest = self._fast.verify(tx, spent)
+        return None if rest is None else _verify_rest(0, tx, spent, rest, self._flags)
 
 
 def _chunks(jobs: Sequence[Job]) -> list[range]:
@@ -99,7 +104,7 @@ def _verify_in_pool(jobs: Sequence[Job], chunks: Sequence[range], flags: int, po
 
 
 def _verify_chunk(jobs: Sequence[Job], numbers: Sequence[int], flags: int) -> Failure | None:
-    fast = _fast_path(flags)
+    fast = _FastPath(flags)
     for number in numbers:
         tx, spent = jobs[number]
         rest = fast.verify(tx, spent)
@@ -121,21 +126,6 @@ def _verify_rest(
         except ScriptError as error:
             return Failure(number, index, error)
     return None
-
-
-class _Made(threading.local):
-    """Fast paths by their flags: made once in each thread, whose buffers they have."""
-
-    def __init__(self) -> None:
-        self.by_flags: dict[int, _FastPath] = {}
-
-
-def _fast_path(flags: int) -> "_FastPath":
-    made = _made.by_flags
-    found = made.get(flags)
-    if found is None:
-        found = made[flags] = _FastPath(flags)
-    return found
 
 
 class _FastPath:
@@ -253,6 +243,3 @@ class _FastPath:
         if digest is None or script.startswith(_ALMOST_ZERO, 2):
             return False
         return self._schnorr(signature, digest, script[2:])
-
-
-_made = _Made()
