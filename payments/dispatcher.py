@@ -36,6 +36,8 @@ UNREACHABLE_FOR_S: Final = 3 * 86_400
 REFUSED_FOR_S: Final = 86_400
 """How long an event that the endpoint refuses holds back its invoice's later ones."""
 WINDOW: Final = 256
+READ_AT_ONCE: Final = 64
+"""Events that one turn of the loop is spent on."""
 AT_ONCE: Final = 16
 LANES_AT_ONCE: Final = 4
 CIRCUIT_FAILURES: Final = 8
@@ -196,7 +198,8 @@ class _Worker:
         with self._database.reader() as reader:
             target = self._endpoint.target(reader)
             self._cursor = max(self._cursor, self._endpoint.skips_to(reader, self._state.store_id))
-            events = event_log(reader, self._state.store_id, self._cursor, room)
+            asked = min(room, READ_AT_ONCE)
+            events = event_log(reader, self._state.store_id, self._cursor, asked)
             for event in events:
                 self._cursor = event.seq
                 if target is None or not self._endpoint.wants(reader, target, event):
@@ -211,7 +214,7 @@ class _Worker:
                     continue
                 chain = self._chains[key] = _Chain(deque((event,)))
                 tasks.create_task(self._run_chain(key, chain))
-        return len(events) == room and len(self._unfinished) < limit
+        return len(events) == asked and len(self._unfinished) < limit
 
     async def _run_chain(self, invoice_id: str, chain: _Chain) -> None:
         """Send one invoice's events in order; the first that fails becomes a lane."""

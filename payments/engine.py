@@ -44,9 +44,10 @@ log = logging.getLogger(__name__)
 
 STEPS_AT_ONCE: Final = 64
 SCRIPTS_AT_ONCE: Final = 200
-HINTS_AT_ONCE: Final = 500
+HINTS_AT_ONCE: Final = 100
 INBOX_LIMIT: Final = 20_000
-TIMERS_AT_ONCE: Final = 500
+TIMERS_AT_ONCE: Final = 25
+"""A group holds up whoever wants an invoice for a few milliseconds; thousands may expire in one second."""
 TICK_S: Final = 1.0
 RETRY_S: Final = 5.0
 REBROADCAST_S: Final = 600
