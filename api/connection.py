@@ -102,6 +102,7 @@ class LimitedProtocol(web.RequestHandler):
             idle.set_result(None)
             return
         work = self._answer_next()
+        self._waiter = None  # nobody is idle during the step
         asyncio._enter_task(self._loop, task)
         try:
             waits_for = work.send(None)
@@ -113,6 +114,7 @@ class LimitedProtocol(web.RequestHandler):
             self._begun, more = (work, waits_for), True
         finally:
             asyncio._leave_task(self._loop, task)
+            self._waiter = idle
         if more and not idle.done():
             idle.set_result(None)
 
@@ -135,14 +137,18 @@ class LimitedProtocol(web.RequestHandler):
 
     async def _sleep(self) -> None:
         self._waiter = self._loop.create_future()
+        cancelled = None
         try:
             await self._waiter
-        except asyncio.CancelledError:
-            if self._begun is not None:
-                self._begun[0].close()
-            raise
+        except asyncio.CancelledError as error:
+            if self._begun is None:
+                raise
+            cancelled = error
         finally:
             self._waiter = None
+        if cancelled is not None and self._begun is not None:
+            begun, self._begun = self._begun, None
+            await _go_on(*begun, cancelled)
 
     async def _answer_next(self) -> None:
         """Answer the oldest request, and see whether the connection goes on."""
@@ -201,6 +207,8 @@ class LimitedProtocol(web.RequestHandler):
                 response = self.handle_error(request, 500, error)
             finally:
                 self._current_request = None
+            if request.writer.output_size > 0 and not response.prepared:
+                raise ConnectionError("the answer has begun already")  # an error cannot follow it on the wire
             if isinstance(response, JsonAnswer) and response.is_plain and self._takes_plain(request):
                 self._keepalive = True
                 await self._write_plain(response)
@@ -304,16 +312,29 @@ class LimitedProtocol(web.RequestHandler):
 
 
 @types.coroutine
-def _go_on(work: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """Drive `work`, whose first step was taken elsewhere and waits for `waits_for`, to its end."""
+def _go_on(
+    work: Coroutine[Any, Any, None], waits_for: Any, cancelled: asyncio.CancelledError | None = None
+) -> Generator[Any, Any, None]:
+    """Drive `work`, whose first step was taken elsewhere and waits for `waits_for`, to its end.
+
+    `cancelled` reached the task before it came here (a time limit of no time): it is the work's own business, as
+    where the task waits for `waits_for` itself.
+    """
+    thrown: BaseException | None = cancelled
+    if cancelled is not None and asyncio.isfuture(waits_for) and waits_for.cancel():
+        thrown = None  # it comes back through what is waited for
     while True:
-        try:
-            yield waits_for
-        except BaseException as thrown:  # a cancellation: the work's own business
+        if thrown is None:
             try:
-                waits_for = work.throw(thrown)
-            except StopIteration:
-                return
-        else:
+                yield waits_for
+            except BaseException as error:
+                thrown = error
+        if thrown is None:
             yield from work
             return
+        try:
+            waits_for = work.throw(thrown)
+        except StopIteration:
+            return
+        finally:
+            thrown = None  # no cycle of frame and traceback

@@ -48,6 +48,24 @@ async def late(request: web.Request) -> web.StreamResponse:
     raise AssertionError
 
 
+async def at_once(request: web.Request) -> web.StreamResponse:
+    """Has no time to wait at all."""
+    try:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        return await plain(request)
+    raise AssertionError
+
+
+async def torn(request: web.Request) -> web.StreamResponse:
+    """Fails behind the beginning of its answer."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"the beginning")
+    raise ZeroDivisionError
+
+
 async def large(request: web.Request) -> web.StreamResponse:
     return JsonAnswer(b'"' + b"x" * LARGE + b'"')
 
@@ -56,7 +74,7 @@ async def fails(request: web.Request) -> web.StreamResponse:
     raise ZeroDivisionError
 
 
-HANDLERS = {handler.__name__: handler for handler in (plain, waits, late, large, fails)}
+HANDLERS = {handler.__name__: handler for handler in (plain, waits, late, at_once, torn, large, fails)}
 
 
 async def by_name(request: web.Request) -> web.StreamResponse:
@@ -142,6 +160,24 @@ async def test_a_large_answer_arrives_whole(node: Running) -> None:
 async def test_a_time_limit_begun_in_the_first_step_holds(node: Running) -> None:
     data = await node.wire.exchange(post("late") + post("late", LAST))
     assert data.count(b'"late"') == 2
+
+
+async def test_a_time_limit_that_is_over_in_the_first_step_is_the_requests_own(node: Running) -> None:
+    data = await node.wire.exchange(post("at_once/1") + post("at_once/2", LAST))
+    assert data.index(b"at_once/1") < data.index(b"at_once/2")
+    assert data.count(b"HTTP/1.1 200 OK") == 2
+
+
+async def test_nothing_follows_an_answer_that_was_torn(node: Running) -> None:
+    data = await node.wire.exchange(post("torn") + post("plain"))
+    assert data.count(b"HTTP/1.1 ") == 1
+    assert data.endswith(b"the beginning\r\n")
+
+
+async def test_requests_behind_a_refused_upgrade_are_answered(node: Running) -> None:
+    upgrade = post("plain/1", "Connection: Upgrade\r\nUpgrade: websocket\r\n", body=b"")
+    data = await node.wire.exchange(upgrade + post("plain/2") + post("plain/3", LAST))
+    assert data.index(b"plain/1") < data.index(b"plain/2") < data.index(b"plain/3")
 
 
 async def test_a_failing_handler_is_answered_and_the_connection_goes_on(node: Running) -> None:
