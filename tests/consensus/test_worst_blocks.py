@@ -121,8 +121,8 @@ def _deleted_signatures() -> Demand:
     looked_for = b"".join(push(signature) + push(PUBKEY) + b"\xac\x75" for signature in signatures)
     scripts = [
         b"\x00\x63"
-        + b"\x01"
-        + bytes((n,))
+        + b"\x02"
+        + n.to_bytes(2, "little")
         + b"\x01\x00" * ((9_900 - len(looked_for)) // 2)
         + b"\x68"
         + looked_for
