@@ -43,7 +43,7 @@ _ONE_WRITE = 1 << 16  # a larger body is not copied behind its headers
 class LimitedProtocol(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_address", "_begun", "_header_timer", "_is_over", "_limits", "_server")
+    __slots__ = ("_address", "_begun", "_has_paused", "_header_timer", "_is_over", "_limits", "_server")
 
     def __init__(self, server: "LimitedServer", loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
         super().__init__(server, loop=loop, **kwargs)
@@ -54,6 +54,9 @@ class LimitedProtocol(web.RequestHandler):
         self._begun: tuple[Coroutine[Any, Any, None], Any] | None = None
         """A request whose first step was taken, and what it waits for."""
         self._is_over = False
+        self._has_paused = False
+        # One less than where the parser stops: it also counts a request under way whose body came late.
+        self._max_msg_queue_size -= 1
 
     # --- begin, bytes, end ---
 
@@ -88,9 +91,13 @@ class LimitedProtocol(web.RequestHandler):
         elif self._header_timer is None and idle is not None and data:
             self._start_header_timer()  # the first bytes of a further request on a kept connection
 
+    def pause_reading(self) -> None:
+        self._has_paused = True
+        super().pause_reading()
+
     def resume_reading(self, resume_parser: bool = True) -> None:
-        # aiohttp lets the parser run at every read of a body, also where nothing was held back.
-        if self._reading_paused:
+        # aiohttp lets the parser run at every read of a body, also where nothing was ever held back.
+        if self._has_paused:
             super().resume_reading(resume_parser)
 
     # --- requests ---
@@ -153,6 +160,7 @@ class LimitedProtocol(web.RequestHandler):
     async def _answer_next(self) -> None:
         """Answer the oldest request, and see whether the connection goes on."""
         message, payload = self._messages.popleft()
+        is_whole = payload.is_eof()
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
@@ -175,6 +183,8 @@ class LimitedProtocol(web.RequestHandler):
             await self._respond(request, handler)
             if not payload.is_eof():
                 await self._linger(payload)
+            if not is_whole and self._parser is not None:  # the parser counted it when its body ended
+                self._parser.message_consumed()
             payload.set_exception(_PAYLOAD_ACCESS_ERROR)
         except asyncio.CancelledError:
             self.force_close()

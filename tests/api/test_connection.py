@@ -126,6 +126,13 @@ async def test_a_body_in_pieces_is_waited_for(node: Running) -> None:
     assert parse_answer(data).json["bytes"] == 1000
 
 
+async def test_requests_whose_bodies_came_late_do_not_hold_up_those_that_follow(node: Running) -> None:
+    late = [part for number in range(40) for part in (post(f"plain/{number}")[:-1], b"}")]
+    behind = b"".join(post(f"waits/{number}") for number in range(50)) + post("plain/last", LAST)
+    data = await node.wire.exchange(*late, behind, pause_s=0.001)
+    assert data.count(b"HTTP/1.1 200 OK") == 91
+
+
 async def test_http_1_0_closes_unless_it_is_asked_to_keep(node: Running) -> None:
     data = await node.wire.exchange(post("plain/1", version="1.0"))
     assert data.startswith(b"HTTP/1.0 200 OK")
