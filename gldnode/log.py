@@ -76,6 +76,7 @@ _SECRET_NAMES: Final = frozenset(
         "newpassphrase",
         "oldpassphrase",
         "passphrase",
+        "privatekey",
         "privkey",
         "privkeys",
         "rpcauth",
@@ -88,8 +89,8 @@ _SECRET_NAMES: Final = frozenset(
         "walletpassphrase",
     }
 )
-_SECRET_TEXT: Final = re.compile(
-    r"\b(?:[xtuvyzUVYZ]prv[1-9A-HJ-NP-Za-km-z]{20,}|[KL5c9][1-9A-HJ-NP-Za-km-z]{50,51})\b"
+_SECRET_TEXT: Final = re.compile(  # WIF keys by their first characters: ours, then Bitcoin's
+    r"\b(?:[xtuvyzUVYZ]prv[1-9A-HJ-NP-Za-km-z]{20,}|[a8c9KL5][1-9A-HJ-NP-Za-km-z]{50,51})\b"
     r"|(?<=__cookie__:)[0-9a-f]+"
 )
 _MASK: Final = "****"

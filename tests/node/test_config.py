@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from gldnode.address import encode_wif
 from gldnode.config import Config, ConfigError, load_config
 from gldnode.log import mask_arguments, mask_params, mask_setting, mask_text
 from gldnode.options import OPTIONS, help_text, known_keys
-from gldnode.params import BTC_REGTEST, MAIN, NETWORKS, REGTEST
+from gldnode.params import BTC_REGTEST, MAIN, NETWORKS, REGTEST, TEST, ChainParams
 from gldnode.rpc.methods import full_registry
 from gldnode.settings import chain_options, mempool_options
 
@@ -200,3 +201,12 @@ def test_every_parameter_that_takes_a_secret_has_a_name_that_is_hidden() -> None
     }
     assert {"passphrase", "newpassphrase", "privkeys", "mnemonic"} <= taking
     assert [mask_arguments(["x"], [name]) for name in taking] == [["****"]] * len(taking)
+
+
+@pytest.mark.parametrize("params", [MAIN, TEST, REGTEST])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_the_keys_of_every_network_are_masked(params: ChainParams, compressed: bool) -> None:
+    for number in range(1, 50):
+        wif = encode_wif(number.to_bytes(2, "big") * 16, params, compressed=compressed)
+        assert wif not in str(mask_params([{"desc": f"wpkh({wif})#00000000"}]))
+        assert wif not in str(mask_params({"privatekey": [wif]}))
