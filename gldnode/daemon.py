@@ -66,6 +66,9 @@ PROGRESS_S: Final = 0.25
 PROGRESS_LOG_S: Final = 2.0
 FEES_FILE: Final = "fee_estimates.dat"
 
+_COLLECTIONS = (10_000, 20, 20)
+"""When garbage is looked for. Requests under way make many objects, few of them in cycles."""
+
 
 class Daemon:
     """One run of the node: `run` until asked to stop."""
@@ -282,6 +285,7 @@ class Daemon:
     def _announce(self) -> None:
         # What the start has made stays: a full collection that walks it stops every request for 50 to 100 ms.
         gc.freeze()
+        gc.set_threshold(*_COLLECTIONS)
         self._stage("Done loading")
         self.state.warmup = None
         tip = self.node.chain.tip
