@@ -278,24 +278,32 @@ class PeerManager:
         One read is taken in while the next waits behind it, so that blocks that follow each other are made
         durable together.
         """
-        peer, processing = connection.peer, self.processing
         under_way: deque[asyncio.Task[None]] = deque()
         try:
-            while not peer.is_ending() and not self.is_stopping:
-                if processing.is_waiting(peer):
-                    while under_way:
-                        await under_way.popleft()
-                    if not await self._wait(connection):
-                        return
-                data = await reader.read(READ_SIZE)
-                if not data:
-                    return
-                self.total_received += len(data)
-                if len(under_way) == READS_AHEAD:
-                    await under_way.popleft()
-                under_way.append(asyncio.create_task(self._receive(connection, data), name="p2p read"))
+            await self._read_ahead(connection, reader, under_way)
         finally:
-            await asyncio.gather(*under_way, return_exceptions=True)
+            outcomes = await asyncio.gather(*under_way, return_exceptions=True)
+        for failure in outcomes:
+            if failure is not None:
+                raise failure
+
+    async def _read_ahead(
+        self, connection: Connection, reader: asyncio.StreamReader, under_way: deque[asyncio.Task[None]]
+    ) -> None:
+        peer, processing = connection.peer, self.processing
+        while not peer.is_ending() and not self.is_stopping:
+            if processing.is_waiting(peer):
+                while under_way:
+                    await under_way.popleft()
+                if not await self._wait(connection):
+                    return
+            data = await reader.read(READ_SIZE)
+            if not data:
+                return
+            self.total_received += len(data)
+            if len(under_way) == READS_AHEAD:
+                await under_way.popleft()
+            under_way.append(asyncio.create_task(self._receive(connection, data), name="p2p read"))
 
     async def _wait(self, connection: Connection) -> bool:
         """Until it has read our answers, or the others had their turn; False when nobody is there any more."""
@@ -312,7 +320,11 @@ class PeerManager:
 
     async def _receive(self, connection: Connection, data: bytes) -> None:
         peer = connection.peer
-        await self.work(lambda: self.processing.receive(peer, data))
+        try:
+            await self.work(lambda: self.processing.receive(peer, data))
+        except Exception:
+            connection.writer.transport.abort()  # nobody waits for this read yet: end the next
+            raise
         if peer.is_established and not connection.shook_hands:
             connection.shook_hands = True
             self._shook_hands(peer)

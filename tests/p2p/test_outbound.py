@@ -277,6 +277,24 @@ async def test_inbound_slots_make_room_for_newcomers(internet: Internet, tmp_pat
     await rig.manager.stop()
 
 
+@pytest.mark.parametrize("stays", [True, False])
+async def test_an_error_of_ours_ends_the_connection_and_is_told(
+    internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: bool
+) -> None:
+    rig = Rig(internet, tmp_path, listen=True, bind=[("127.0.0.1", 0, Permission.NONE)])
+    monkeypatch.setattr(rig.node.processing, "receive", lambda peer, data: 1 // 0)
+    await rig.manager.start()
+    _, writer = await asyncio.open_connection(*rig.manager.inbound.listening[0])
+    writer.write(b"what breaks us")
+    await writer.drain()
+    if not stays:
+        writer.close()
+    await rig.until(lambda: any("ended: ZeroDivisionError" in line for line in rig.log))
+    assert rig.manager.connection_count[0] == 0
+    await hang_up(writer)
+    await rig.manager.stop()
+
+
 async def test_a_whitelisted_peer_is_let_in_when_all_slots_are_taken(internet: Internet, tmp_path: Path) -> None:
     rig = Rig(
         internet,
