@@ -1,6 +1,7 @@
 """Snapshots of the set of coins: dumptxoutset, loadtxoutset."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -66,26 +67,27 @@ async def dumptxoutset(
 ) -> dict[str, Any]:  # the RPC's name
     target = _target(ctx, type, options or {})
     to = ctx.node.data_dir / path
-    part = to.with_name(to.name + ".incomplete")
-    if to.exists():
-        raise RpcError(
-            RpcCode.INVALID_PARAMETER,
-            f"{to} already exists. If you are sure this is what you want, move it out of the way first",
-        )
-    try:
-        file = part.open("wb")
-    except OSError:
-        raise RpcError(RpcCode.INVALID_PARAMETER, f"Couldn't open file {part} for writing.") from None
-    try:
-        with file:
-            tip, coins = await ctx.validate(ctx.node.chainstate.scan_coins)
-            base = _known(ctx, tip.hash) if target is None else target
-            written = await ctx.read(lambda: _write(ctx, file, tip, coins, base))
-        part.replace(to)
-    except OSError as error:
-        raise RpcError(RpcCode.MISC_ERROR, f"Unable to write the snapshot: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    part = to.parent / f"{to.name}.incomplete"
+    with _the_only_one(ctx):  # two would write into the same file
+        try:
+            if to.exists():
+                raise RpcError(
+                    RpcCode.INVALID_PARAMETER,
+                    f"{to} already exists. If you are sure this is what you want, move it out of the way first",
+                )
+            file = part.open("wb")
+        except (OSError, ValueError):  # ValueError: a NUL character
+            raise RpcError(RpcCode.INVALID_PARAMETER, f"Couldn't open file {part} for writing.") from None
+        try:
+            with file:
+                tip, coins = await ctx.validate(ctx.node.chainstate.scan_coins)
+                base = _known(ctx, tip.hash) if target is None else target
+                written = await ctx.read(lambda: _write(ctx, file, tip, coins, base))
+            part.replace(to)
+        except OSError as error:
+            raise RpcError(RpcCode.MISC_ERROR, f"Unable to write the snapshot: {error.strerror}") from None
+        finally:
+            part.unlink(missing_ok=True)
     return {
         "coins_written": written.coins_count,
         "base_hash": display(base.hash),
@@ -94,6 +96,21 @@ async def dumptxoutset(
         "txoutset_hash": display(written.hash_serialized),
         "nchaintx": base.chain_tx,
     }
+
+
+class _Dump:
+    """Under way."""
+
+
+@contextmanager
+def _the_only_one(ctx: RpcContext) -> Iterator[None]:
+    if ctx.services.get(_Dump) is not None:
+        raise RpcError(RpcCode.MISC_ERROR, "Another snapshot is being written")
+    ctx.services.add(_Dump())
+    try:
+        yield
+    finally:
+        ctx.services.remove(_Dump)
 
 
 def _target(ctx: RpcContext, kind: str, options: dict[str, Any]) -> BlockEntry | None:
@@ -185,7 +202,7 @@ async def loadtxoutset(ctx: RpcContext, path: str) -> None:
 def _problem_with(ctx: RpcContext, where: Path) -> str:
     try:
         file = where.open("rb")
-    except OSError:
+    except (OSError, ValueError):
         raise RpcError(RpcCode.INVALID_PARAMETER, f"Couldn't open file {where} for reading.") from None
     with file:
         try:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -194,6 +195,26 @@ def test_a_snapshot_of_the_coins_is_as_of_the_tip_or_of_an_earlier_block(node: D
     assert missing == (-8, f"Couldn't open file {node.folder / 'missing.dat'} for reading.")
     (node.folder / "junk.dat").write_bytes(b"junk" * 20)
     assert failure(node, "loadtxoutset", "junk.dat")[0] == -22
+
+
+@pytest.mark.parametrize("name", ["nul\0", "long" * 100, ""])
+def test_no_name_of_a_snapshot_is_an_internal_error(node: DaemonProcess, name: str) -> None:
+    assert failure(node, "dumptxoutset", name, "latest")[0] == -8
+    assert failure(node, "loadtxoutset", name)[0] == -8
+
+
+def test_of_several_snapshots_of_one_name_one_is_written(node: DaemonProcess) -> None:
+    def dump(number: int) -> str:
+        try:
+            return str(node.call("dumptxoutset", "same.dat", "latest")["txoutset_hash"])
+        except RpcFailure as refused:
+            return refused.message
+
+    with ThreadPoolExecutor(6) as callers:
+        told = set(callers.map(dump, range(6)))
+    told.remove(node.call("gettxoutsetinfo")["hash_serialized_3"])
+    assert all("already exists" in one or one == "Another snapshot is being written" for one in told)
+    assert [path.name for path in node.folder.glob("same*")] == ["same.dat"]
 
 
 def test_what_addresses_received_and_spent_confirmed_or_not(node: DaemonProcess) -> None:
