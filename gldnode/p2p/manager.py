@@ -261,9 +261,13 @@ class PeerManager:
             pass
         finally:
             self.connections.pop(peer_id, None)
-            peer.closed()
-            if not self.is_stopping:
-                await asyncio.shield(asyncio.ensure_future(self.work(lambda: self.processing.disconnected(peer))))
+            try:
+                if not self.is_stopping:
+                    await asyncio.shield(
+                        asyncio.ensure_future(self.work(lambda: self.processing.disconnected(peer)))
+                    )
+            finally:
+                peer.closed()  # nothing is sent to it any more
             if peer.is_ending():
                 writer.close()  # what it is told last may still leave
                 self._loop.call_later(CLOSE_S, writer.transport.abort)

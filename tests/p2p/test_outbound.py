@@ -11,13 +11,14 @@ import pytest
 
 from gldnode.p2p.addrman import AddressManager
 from gldnode.p2p.bans import BanList
+from gldnode.p2p.capture import Capture
 from gldnode.p2p.framing import Deframer, FramingError, encode_frame
 from gldnode.p2p.manager import PeerManager
 from gldnode.p2p.messages import Addr, Services, TimedAddress
 from gldnode.p2p.netaddress import NetAddress, Network
 from gldnode.p2p.options import P2POptions
 from gldnode.p2p.outbound import MAX_BLOCK_RELAY, MAX_FULL_RELAY, Outbound
-from gldnode.p2p.peer import ConnectionType, Permission
+from gldnode.p2p.peer import ConnectionType, Peer, Permission
 from tests.support.simnet import SIM_PARAMS, SimNetwork
 from tests.support.wire import OFFERED, version_message
 
@@ -292,6 +293,28 @@ async def test_an_error_of_ours_ends_the_connection_and_is_told(
     await rig.until(lambda: any("ended: ZeroDivisionError" in line for line in rig.log))
     assert rig.manager.connection_count[0] == 0
     await hang_up(writer)
+    await rig.manager.stop()
+
+
+async def test_what_is_captured_of_a_peer_ends_with_it(
+    internet: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(internet, tmp_path, listen=True, bind=[("127.0.0.1", 0, Permission.NONE)])
+    capture = rig.node.local.capture = Capture(tmp_path / "captured", rig.net.clock, rig.log.append)
+    forget = rig.node.processing.disconnected
+
+    def send_once_more(peer: Peer) -> None:
+        peer.send("ping", bytes(8), 0)
+        forget(peer)
+
+    monkeypatch.setattr(rig.node.processing, "disconnected", send_once_more)
+    await rig.manager.start()
+    _, writer = await asyncio.open_connection(*rig.manager.inbound.listening[0])
+    await rig.until(lambda: rig.manager.connection_count[0] == 1)
+    await hang_up(writer)
+    await rig.until(lambda: any("disconnected peer" in line for line in rig.log))
+    assert not any("not captured" in line for line in rig.log)
+    assert not capture._files
     await rig.manager.stop()
 
 
