@@ -43,7 +43,18 @@ _ONE_WRITE = 1 << 16  # a larger body is not copied behind its headers
 class LimitedProtocol(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_address", "_begun", "_has_paused", "_header_timer", "_is_over", "_limits", "_server")
+    __slots__ = (
+        "_address",
+        "_begun",
+        "_has_paused",
+        "_has_read",
+        "_header_timer",
+        "_is_over",
+        "_limits",
+        "_reader_timer",
+        "_server",
+        "_wire",
+    )
 
     def __init__(self, server: "LimitedServer", loop: asyncio.AbstractEventLoop, **kwargs: Any) -> None:
         super().__init__(server, loop=loop, **kwargs)
@@ -51,6 +62,10 @@ class LimitedProtocol(web.RequestHandler):
         self._limits = server.limits
         self._address: IPAddress | None = None
         self._header_timer: asyncio.TimerHandle | None = None
+        self._reader_timer: asyncio.TimerHandle | None = None
+        self._has_read = False
+        self._wire: asyncio.Transport | None = None
+        """The transport until it is gone: aiohttp lets go of one that it has closed."""
         self._begun: tuple[Coroutine[Any, Any, None], Any] | None = None
         """A request whose first step was taken, and what it waits for."""
         self._is_over = False
@@ -64,6 +79,7 @@ class LimitedProtocol(web.RequestHandler):
         self._address = parse_peer(transport.get_extra_info("peername"))
         admitted = self._server.admit(self._address)
         super().connection_made(transport)
+        self._wire = self.transport
         if admitted:
             self._start_header_timer()
         else:
@@ -73,6 +89,9 @@ class LimitedProtocol(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_header_timer()
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+        self._wire = None
         if self._manager is not None:
             self._server.leave(self._address)
         super().connection_lost(exc)
@@ -141,6 +160,7 @@ class LimitedProtocol(web.RequestHandler):
             self._task_handler = None
             if self.transport is not None:
                 self.transport.close()
+                self._watch_reader()
 
     async def _sleep(self) -> None:
         self._waiter = self._loop.create_future()
@@ -286,6 +306,35 @@ class LimitedProtocol(web.RequestHandler):
     def _header_timeout(self) -> None:
         self._header_timer = None
         self._refuse(408, "Request Timeout", "request-timeout", "The request's headers took too long.")
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._has_read = True
+
+    def force_close(self) -> None:
+        super().force_close()
+        self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        """A connection with an answer that nobody reads would stay for ever, a closed one too."""
+        if self._wire is not None and self._reader_timer is None:
+            waiting = self._wire.get_write_buffer_size()
+            if waiting:
+                self._has_read = False
+                self._reader_timer = self._loop.call_later(
+                    self._limits.read_timeout_s, self._check_reader, waiting
+                )
+
+    def _check_reader(self, before: int) -> None:
+        self._reader_timer = None
+        if self._wire is not None and not self._has_read and self._wire.get_write_buffer_size() >= before:
+            self._wire.abort()
+        else:
+            self._watch_reader()
 
     def _refuse(self, status: int, reason: str, code: str, message: str) -> None:
         """Answer without a request and close."""

@@ -24,6 +24,8 @@ class Limits:
     body_timeout_s: float = 30.0
     idle_timeout_s: float = 75.0
     """Between requests of one connection."""
+    read_timeout_s: float = 60.0
+    """Without the caller's having taken in anything of an answer that waits."""
     per_address: int = 64
     per_local_address: int = 512
     total: int = 1024

@@ -4,6 +4,7 @@ The stub of the RPC answers `/wallet/<handler>/…` by the handler of that name.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -11,6 +12,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from api.app import SiteOptions
+from api.server import Limits
 from gldnode.rpc.answer import JsonAnswer
 from tests.support.http import Running, StubHost, Wire, parse_answer, running_sites
 
@@ -70,11 +73,15 @@ async def large(request: web.Request) -> web.StreamResponse:
     return JsonAnswer(b'"' + b"x" * LARGE + b'"')
 
 
+async def huge(request: web.Request) -> web.StreamResponse:
+    return JsonAnswer(b"x" * LARGE * 10)
+
+
 async def fails(request: web.Request) -> web.StreamResponse:
     raise ZeroDivisionError
 
 
-HANDLERS = {handler.__name__: handler for handler in (plain, waits, late, at_once, torn, large, fails)}
+HANDLERS = {handler.__name__: handler for handler in (plain, waits, late, at_once, torn, large, huge, fails)}
 
 
 async def by_name(request: web.Request) -> web.StreamResponse:
@@ -221,6 +228,37 @@ async def test_a_slow_reader_does_not_fill_the_memory(node: Running) -> None:
     data = await reader.read()
     writer.close()
     assert data.count(b"HTTP/1.1 200 OK") == count
+
+
+@pytest.mark.parametrize("count", [1, 40])
+async def test_who_reads_nothing_of_the_answers_is_let_go(count: int) -> None:
+    limits = Limits(read_timeout_s=0.1)
+    async with running_sites(StubHost(), options=SiteOptions(limits=limits), rpc=by_name) as running:
+        server = running.sites._default.server
+        assert server is not None
+        with socket.socket() as wire:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            wire.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(wire, running.sites.addresses[0])
+            requests = (post("large") + b"".join([post("huge")] * 10)) * count
+            await loop.sock_sendall(wire, requests + post("huge", LAST))
+            async with asyncio.timeout(10):
+                while server.requests_count == 0 or server.connections:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+
+
+async def test_who_reads_slowly_is_waited_for() -> None:
+    limits = Limits(read_timeout_s=0.3)
+    async with running_sites(StubHost(), options=SiteOptions(limits=limits), rpc=by_name) as running:
+        reader, writer = await asyncio.open_connection(*running.sites.addresses[0], limit=1 << 16)
+        writer.write(post("huge", LAST))
+        received = 0
+        while piece := await reader.read(1 << 20):
+            received += len(piece)
+            await asyncio.sleep(0.02)
+        writer.close()
+        assert received > 10 * LARGE
 
 
 async def test_a_request_under_way_is_answered_when_the_sites_stop() -> None:
