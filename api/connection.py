@@ -107,12 +107,20 @@ class LimitedProtocol(web.RequestHandler):
             self._stop_header_timer()
             if idle is not None and not idle.done():
                 self._begin(idle)
+            elif self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+                self._spoil_body()
         elif self._header_timer is None and idle is not None and data:
             self._start_header_timer()  # the first bytes of a further request on a kept connection
 
     def pause_reading(self) -> None:
         self._has_paused = True
         super().pause_reading()
+
+    def _spoil_body(self) -> None:
+        """What came is no HTTP: whoever waits for the rest of a body would wait until its time is over."""
+        request = self._current_request
+        if request is not None and not request.content.is_eof():
+            request._cancel(web.RequestPayloadError("not well-formed"))
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         # aiohttp lets the parser run at every read of a body, also where nothing was ever held back.

@@ -75,6 +75,21 @@ async def test_what_the_parser_refuses_gets_our_json(node: Running, request_: by
     assert "Traceback" not in answer.text
 
 
+async def test_a_body_that_breaks_on_its_way_is_refused_at_once() -> None:
+    head = b"POST /api/btngpay/pay HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"
+    async with running_sites(StubHost()) as running:
+        for broken in (b"zzzzzz", b"cde\r\nzz\r\n"):
+            answer = parse_answer(await running.wire.exchange(head, broken, pause_s=0.05))
+            assert answer.status == 400
+
+
+async def test_garbage_behind_a_request_under_way_does_not_spoil_it(node: Running) -> None:
+    asked = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n"
+    data = await node.wire.exchange(asked + b"ab", b"c", b"NONSENSE\r\n\r\n", pause_s=0.05)
+    assert data.startswith(b"HTTP/1.1 200")
+    assert data.count(b"HTTP/1.") == 2
+
+
 async def test_an_unknown_expectation_is_refused(node: Running) -> None:
     head = b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: magic\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     answer = parse_answer(await node.wire.exchange(head))
