@@ -296,7 +296,7 @@ class LimitedProtocol(web.RequestHandler):
             while not self._force_close and not payload.is_eof() and self._loop.time() < end:
                 async with asyncio.timeout_at(end):
                     await payload.readany()
-        except TimeoutError:
+        except (TimeoutError, web.RequestPayloadError, HttpProcessingError):
             pass
         if not payload.is_eof() and not self._force_close:
             self.close()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gldnode.errors import DecodeError, NodeError, Reject
 from gldnode.log import mask_arguments
@@ -203,7 +204,7 @@ def _wallet_name(request: web.Request) -> str | None:
 
 
 async def _read_body(request: web.Request) -> bytes | web.Response:
-    """The whole body, or the answer for one that is too large or too slow."""
+    """The whole body, or the answer for one that is too large, too slow, or broken on its way."""
     status, text = 413, "Request body too large"
     if request.content_length is None or request.content_length <= MAX_BODY_BYTES:
         try:
@@ -216,6 +217,8 @@ async def _read_body(request: web.Request) -> bytes | web.Response:
                 return body
         except TimeoutError:
             status, text = 408, "The request's body did not arrive in time"
+        except (web.RequestPayloadError, HttpProcessingError):
+            status, text = 400, "The request's body is not well-formed HTTP"
     refusal = web.Response(status=status, text=text)
     refusal.force_close()
     return refusal

@@ -19,6 +19,7 @@ from gldnode.rpc.auth import RpcAuth, remove_cookie, write_cookie
 from gldnode.rpc.context import RpcContext, Services
 from gldnode.rpc.registry import MethodGroup, Registry
 from gldnode.rpc.server import RpcHttp, ServerState
+from tests.support.http import StubHost, parse_answer, running_sites
 
 methods = MethodGroup("Test")
 FAULTS: dict[str, Exception] = {
@@ -45,15 +46,18 @@ async def ready(ctx: RpcContext) -> str:
 
 
 def make(auth: RpcAuth, warmup: str | None = None) -> web.Application:
-    rpc = RpcHttp(None, Registry([methods]), Services(), auth, ServerState(0, warmup))  # type: ignore[arg-type]
     app = web.Application()
-    app.router.add_route("*", "/", rpc.handle)
+    app.router.add_route("*", "/", rpc_of(auth, warmup).handle)
     return app
 
 
 def auth_of(*flags: str, base: Path) -> RpcAuth:
     config: Config = load_config([f"-datadir={base}", *flags], known_keys(), NETWORKS, default_base=base)
     return RpcAuth.from_config(config)
+
+
+def rpc_of(auth: RpcAuth, warmup: str | None = None) -> RpcHttp:
+    return RpcHttp(None, Registry([methods]), Services(), auth, ServerState(0, warmup))  # type: ignore[arg-type]
 
 
 async def ask(client: Any, method: str, user: str = "u", password: str = "p", **more: Any) -> tuple[int, Any]:
@@ -126,6 +130,22 @@ def test_cookie_is_private_and_only_ours_is_removed(tmp_path: Path) -> None:
     assert not path.exists()
     with pytest.raises(ConfigError, match="rpccookieperms"):
         write_cookie(path, SystemEntropy(), "everyone")
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.05])
+async def test_a_body_that_breaks_on_its_way_is_the_callers_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, pause_s: float
+) -> None:
+    rpc = rpc_of(auth_of("-rpcuser=u", "-rpcpassword=p", base=tmp_path))
+    head = (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic "
+        + base64.b64encode(b"u:p")
+        + b"\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"
+    )
+    async with running_sites(StubHost(), rpc=rpc.handle) as running:
+        answer = parse_answer(await running.wire.exchange(head, b"zzzzz", pause_s=pause_s))
+    assert answer.status == 400
+    assert not caplog.records
 
 
 def test_a_header_that_proved_a_user_is_known_again(tmp_path: Path) -> None:
