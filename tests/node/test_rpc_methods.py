@@ -12,7 +12,8 @@ from gldnode.consensus.merkle import block_merkle_root
 from gldnode.mining.generate import solve
 from gldnode.primitives.block import make_block, make_header
 from gldnode.primitives.tx import NULL_OUTPOINT, TxIn, TxOut, make_tx, parse_tx
-from tests.support.daemon import DaemonProcess, RpcFailure
+from tests.support.daemon import DaemonProcess
+from tests.support.rpc_calls import coinbase_of, failure
 
 ADDRESS = "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"
 ANYONE = "raw(51)"
@@ -27,18 +28,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         yield process
     finally:
         process.stop()
-
-
-def failure(node: DaemonProcess, method: str, *params: Any) -> tuple[int, str]:
-    with pytest.raises(RpcFailure) as caught:
-        node.call(method, *params)
-    return caught.value.code, caught.value.message
-
-
-def coinbase_of(node: DaemonProcess, height: int) -> str:
-    txid = node.call("getblock", node.call("getblockhash", height))["tx"][0]
-    assert isinstance(txid, str)
-    return txid
 
 
 def test_a_raw_transaction_from_creation_to_proof(node: DaemonProcess) -> None:

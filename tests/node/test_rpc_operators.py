@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
 
 import pytest
 
 from tests.support.daemon import DaemonProcess, RpcFailure
+from tests.support.rpc_calls import coinbase_of, failure
 
 ADDRESS = "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"
 KEY = "cTpB4YiyKiBcPxnefsDpbnDxFDffjqJob8wGCEDXxgQ7zQoMXJdH"
@@ -33,18 +33,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         yield process
     finally:
         process.stop()
-
-
-def failure(node: DaemonProcess, method: str, *params: Any) -> tuple[int, str]:
-    with pytest.raises(RpcFailure) as caught:
-        node.call(method, *params)
-    return caught.value.code, caught.value.message
-
-
-def coinbase_of(node: DaemonProcess, height: int) -> str:
-    txid = node.call("getblock", node.call("getblockhash", height))["tx"][0]
-    assert isinstance(txid, str)
-    return txid
 
 
 def spend(node: DaemonProcess, txid: str, pays: str, *outputs: str) -> str:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from tests.support.daemon import DaemonProcess, RpcFailure
+from tests.support.daemon import DaemonProcess
+from tests.support.rpc_calls import failure
 
 OUTSIDE = "mjTkW3DjgyZck4KbiRusZsqTgaYTxdSz6z"
 
@@ -17,12 +17,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
         process.call("createwallet", "w")
         process.call("generatetoaddress", 102, process.call("getnewaddress", "mined"))
         yield process
-
-
-def failure(node: DaemonProcess, method: str, *params: Any) -> tuple[int, str]:
-    with pytest.raises(RpcFailure) as caught:
-        node.call(method, *params)
-    return caught.value.code, caught.value.message
 
 
 def test_received_is_summed_by_label_and_by_address(node: DaemonProcess) -> None:
