@@ -83,8 +83,8 @@ class Shop:
 
     def set_up(self, hooks: list[str]) -> None:
         call = self.daemon.call
-        call("createwallet", "shop")
-        call("createwallet", "customer")
+        for name in ("shop", "customer"):  # the last word: loaded at every start
+            call("createwallet", name, False, False, "", False, True, True)
         self.miner = call("getnewaddress", wallet="customer")
         call("generatetoaddress", 125, self.miner)
         self.merchant = call("getnewaddress", wallet="shop")
