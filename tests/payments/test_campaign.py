@@ -219,8 +219,14 @@ class Walk(RuleBasedStateMachine):
         try:
             tx = self.run(self.till.pay(one.invoice, amount))
         except Reject:
-            return  # too long a chain of unconfirmed transactions
+            self.refused()
+            return
         self.note(one, tx, 0, amount, self.till.now)
+        self.looked()
+
+    def refused(self) -> None:
+        """Too long a chain, or its parent expired just now: others may have left the mempool all the same."""
+        self.run(self.till.settle())
         self.looked()
 
     def note(self, one: ModelInvoice, tx: Tx, vout: int, amount: int, received_at: int) -> None:
@@ -248,6 +254,7 @@ class Walk(RuleBasedStateMachine):
             else:
                 other = self.run(self.till.replace(tx, outputs, fee=bump))
         except Reject:
+            self.refused()
             return
         if kind in ("bump", "more"):
             received = self.till.now

@@ -139,7 +139,9 @@ class Shop:
         if not self.invoices:
             return
         invoice = self.rng.choice(list(self.invoices.values()))
-        amount = Decimal(str(invoice["amountText"])) * self.rng.choice([Decimal("0.5"), 1, 1, 1, 2])
+        amount = Decimal(str(invoice["amountText"])) * self.rng.choice(
+            [Decimal("0.5"), Decimal(1), Decimal(1), Decimal(1), Decimal(2)]
+        )
         outputs = [{invoice["address"]: str(amount.quantize(Decimal("0.00000001")))}]
         if invoice["address"] == self.merchant:
             outputs.append({"data": invoice["invoiceId"].encode().hex()})
