@@ -15,13 +15,13 @@ from multidict import istr
 from api.context import ApiContext
 from api.credentials import password_principal
 from api.errors import ApiError, unauthenticated
-from api.guard import client_address
+from api.guard import client_address, client_network
 from api.permissions import Permission, grants, parse_permission
 from api.routing import Access, Principal, Route
 from api.tokens import intersection, is_token, read_token
 from payments.stores import ApiKey
 
-__all__ = ["admit", "authenticate", "missing_permission", "require"]
+__all__ = ["admit", "missing_permission", "require"]
 
 _NO_KEY = "Authentication is required for accessing this endpoint"
 _UNKNOWN_KEY = "ApiKey authentication failed: Unknown API Key"
@@ -34,9 +34,17 @@ async def admit(
     request: web.Request, context: ApiContext, route: Route, path: Mapping[str, str]
 ) -> tuple[Principal | None, str | None]:
     """Who asks and the store they may touch. Raises ApiError 401, 403 or 429."""
-    who = await authenticate(request, context)
-    if who is None:
-        _limit(request, context)
+    scheme, value = _credentials(request)
+    who: Principal | None = None
+    match scheme:
+        case "token" | "bearer":
+            who = _key_principal(request, context, value)
+        case "basic":
+            who = await password_principal(request, context, value)
+        case None:
+            _limit(request, context)
+        case _:
+            raise unauthenticated(_NO_KEY)
     if route.access is Access.ANONYMOUS:
         return who, None
     if who is None:
@@ -50,20 +58,14 @@ async def admit(
     return who, _authorise(context, who, route, path)
 
 
-async def authenticate(request: web.Request, context: ApiContext) -> Principal | None:
-    """The principal of the Authorization or X-API-Key header, None without one. Raises ApiError 401 or 429."""
+def _credentials(request: web.Request) -> tuple[str | None, str]:
+    """The scheme in lower case and the value of the Authorization or X-API-Key header; no scheme without one."""
     header = request.headers.get(_AUTHORIZATION)
     if header is None:
         key = request.headers.get(_API_KEY)
-        return None if key is None else _key_principal(request, context, key)
+        return (None, "") if key is None else ("token", key)
     scheme, _, value = header.strip().partition(" ")
-    match scheme.lower():
-        case "token" | "bearer":
-            return _key_principal(request, context, value)
-        case "basic":
-            return await password_principal(request, context, value)
-        case _:
-            raise unauthenticated(_NO_KEY)
+    return scheme.lower(), value
 
 
 def require(context: ApiContext, who: Principal, policy: str, store_id: str) -> None:
@@ -138,22 +140,15 @@ def _limit_creations(request: web.Request, context: ApiContext, who: Principal) 
     """Calls that make something are counted by key (or user) and by address. Polling is free."""
     limiter = context.creation_limiter
     assert limiter is not None
-    wait = limiter.take(who.key_id or who.user_id, _network(request, context))
+    network = client_network(request, context.guard.trusted_proxies)
+    wait = limiter.take(who.key_id or who.user_id, network)
     if wait:
         raise ApiError(429, "too-many-requests", f"Try again in {wait} s.", headers={"Retry-After": str(wait)})
 
 
-def _network(request: web.Request, context: ApiContext) -> tuple[int, int] | None:
-    """The caller's address, of IPv6 the /64, as a key that is quick to look up."""
-    address = client_address(request, context.guard.trusted_proxies)
-    if address is None:
-        return None
-    return (4, int(address)) if address.version == 4 else (6, int(address) >> 64)
-
-
 def _limit(request: web.Request, context: ApiContext) -> None:
     """Requests without a valid key are counted by address (by /64 for IPv6)."""
-    wait = context.anonymous_limiter.take(_network(request, context))
+    wait = context.anonymous_limiter.take(client_network(request, context.guard.trusted_proxies))
     if wait:
         raise ApiError(429, "too-many-requests", f"Try again in {wait} s.", headers={"Retry-After": str(wait)})
 

@@ -82,19 +82,19 @@ def check_host(headers: CIMultiDictProxy[str], required: bool, options: GuardOpt
         return
     if len(named) != 1:
         raise ApiError(400, "bad-host", "A request needs exactly one Host header.")
-    name = host_name(named[0])
-    if name is None:
-        raise ApiError(400, "bad-host", "The Host header is not a host name.")
-    if name in options.hosts or _is_local_name(name):
+    if _is_known_host(named[0], options):
         return
+    if host_name(named[0]) is None:
+        raise ApiError(400, "bad-host", "The Host header is not a host name.")
     raise ApiError(
         421, "unknown-host", "This server does not answer for that Host; see -externalurl and -allowhost."
     )
 
 
 @lru_cache(maxsize=256)
-def _is_local_name(name: str) -> bool:
-    return name == "localhost" or _is_ip_literal(name)
+def _is_known_host(value: str, options: GuardOptions) -> bool:
+    name = host_name(value)
+    return name is not None and (name in options.hosts or name == "localhost" or _is_ip_literal(name))
 
 
 @lru_cache(maxsize=4096)
@@ -119,9 +119,8 @@ def host_name(value: str) -> str | None:
 
 def peer_address(request: web.BaseRequest) -> IPAddress | None:
     """Address of the connected socket; None where there is none (a Unix socket, a closed connection)."""
-    transport = request.transport
-    peer = transport.get_extra_info("peername") if transport is not None else None
-    return parse_peer(peer)
+    # The protocol's, which was asked once: uvloop's transport asks the kernel every time.
+    return None if request.transport is None else parse_peer(request.protocol.peername)
 
 
 def parse_peer(peer: object) -> IPAddress | None:
@@ -138,6 +137,14 @@ def _parse_address(text: str) -> IPAddress | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def client_network(request: web.BaseRequest, trusted: Sequence[IPNetwork]) -> tuple[int, int] | None:
+    """The client's address, of IPv6 the /64, as a key that is quick to look up."""
+    address = client_address(request, trusted)
+    if address is None:
+        return None
+    return (4, int(address)) if isinstance(address, IPv4Address) else (6, int(address) >> 64)
 
 
 def client_address(request: web.BaseRequest, trusted: Sequence[IPNetwork]) -> IPAddress | None:

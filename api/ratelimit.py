@@ -40,18 +40,21 @@ class RateLimiter:
     def take(self, *keys: Hashable) -> int:
         """Count a request of each of `keys`: 0 where it may pass, else the seconds to wait."""
         now = self._clock.monotonic()
-        return max([self._take(key, now) for key in keys])
-
-    def _take(self, key: Hashable, now: float) -> int:
-        buckets, burst, per_second = self._buckets, self._burst, self._per_second
-        bucket = buckets.get(key)
-        if bucket is None:
-            tokens = burst
-            if len(buckets) >= self._max_keys:
-                buckets.popitem(last=False)
-        else:
-            tokens = min(burst, bucket[0] + (now - bucket[1]) * per_second)
-        allowed = tokens >= 1.0
-        buckets[key] = (tokens - 1.0 if allowed else tokens, now)
-        buckets.move_to_end(key)
-        return 0 if allowed else max(1, int((1.0 - tokens) / per_second) + 1)
+        buckets, burst, per_second, longest = self._buckets, self._burst, self._per_second, 0
+        for key in keys:
+            bucket = buckets.get(key)
+            if bucket is None:
+                tokens = burst
+                if len(buckets) >= self._max_keys:
+                    buckets.popitem(last=False)
+            else:
+                tokens = bucket[0] + (now - bucket[1]) * per_second
+                if tokens > burst:
+                    tokens = burst
+            if tokens >= 1.0:
+                buckets[key] = (tokens - 1.0, now)
+            else:
+                buckets[key] = (tokens, now)
+                longest = max(longest, 1, int((1.0 - tokens) / per_second) + 1)
+            buckets.move_to_end(key)
+        return longest

@@ -77,7 +77,7 @@ class RouteIndex:
             shapes.append(shape)
         shape.entries.setdefault(shape.pick(parts), []).append(_Entry(rank, parameters, handler))
 
-    def find(self, method: str, raw_path: str) -> tuple[PathHandler, dict[str, str]] | None:
+    def find(self, method: str, raw_path: str) -> tuple[PathHandler, Mapping[str, str]] | None:
         """The handler of the path and its parameters' values; None: ask aiohttp's router."""
         if _ESCAPED.search(raw_path):
             return None

@@ -1,7 +1,9 @@
 """What stands round every request, routed or not: the guard, CORS, and the last line against exceptions."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
@@ -9,7 +11,7 @@ from api.context import ApiContext
 from api.errors import ApiError, ErrorShape
 from api.guard import Zone, check_request
 from api.legacy import is_old, rewrite
-from api.routeindex import RouteIndex
+from api.routeindex import PathHandler, RouteIndex
 from api.routing import error_response
 from api.translate import translate_error
 from gldnode.rpc.answer import CommonHeaders, JsonAnswer
@@ -48,6 +50,19 @@ _API_HEADERS = CommonHeaders(
 )
 
 
+_KNOWN_PLACES = 512  # of at most 8 KB each
+
+
+class _Place(NamedTuple):
+    """What a method and a path say of a request, before anything else of it is looked at."""
+
+    zone: Zone
+    common: CommonHeaders
+    is_rpc: bool
+    found: tuple[PathHandler, Mapping[str, str]] | None
+    """In the route tables."""
+
+
 def zone_of(path: str) -> Zone:
     """Whatever is not known to be for payments belongs to the node and gets its stricter guard."""
     if path in _PAYMENT_PATHS or path.startswith(_PAYMENT_PREFIXES):
@@ -64,11 +79,21 @@ def supervisor(
     application's router, which costs as much as a small call.
     """
 
+    @lru_cache(maxsize=_KNOWN_PLACES)
+    def place_of(method: str, path: str, raw_path: str) -> _Place:
+        return _Place(
+            zone_of(path),
+            _API_HEADERS if path.startswith(_API_PREFIXES) else _HEADERS,
+            rpc is not None and (path == "/" or path.startswith("/wallet/")),
+            None if is_old(path) else index.find(method, raw_path),
+        )
+
     def supervise(inner: Handler) -> Handler:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             assert isinstance(request, web.Request)
+            place = place_of(request.method, request.path, request.rel_url.raw_path)
             try:
-                response = await answer(request)
+                response = await answer(request, place)
             except web.HTTPException as error:
                 response = _from_http(error)
             except ConnectionError:
@@ -79,38 +104,30 @@ def supervisor(
                     _log.exception("unhandled error answering %s %s", request.method, request.path)
                     known = ApiError(500, "internal-error", "Something went wrong here; the log has more.")
                 response = error_response(known, ErrorShape.OBJECT)
-            common = _API_HEADERS if request.path.startswith(_API_PREFIXES) else _HEADERS
             if isinstance(response, JsonAnswer):
-                response.common = common
+                response.common = place.common
             elif not response.prepared:
-                common.add_to(response)
+                place.common.add_to(response)
             return response
 
-        async def answer(request: web.Request) -> web.StreamResponse:
-            path = request.path
-            zone = zone_of(path)
-            if zone is Zone.NODE and not node_allowed:
+        def answer(request: web.Request, place: _Place) -> Awaitable[web.StreamResponse]:
+            if place.zone is Zone.NODE and not node_allowed:
                 check_request(request, Zone.PAYMENTS, context.guard)
                 raise ApiError(404, "not-found", "There is nothing here.")
-            check_request(request, zone, context.guard)
+            check_request(request, place.zone, context.guard)
             if hdrs.EXPECT not in request.headers:
-                if rpc is not None and _is_rpc(path):
-                    return await rpc(request)
-                found = None if is_old(path) else index.find(request.method, request.rel_url.raw_path)
-                if found is not None:
-                    handler, values = found
-                    return await handler(request, values)
+                if rpc is not None and place.is_rpc:
+                    return rpc(request)
+                if place.found is not None:
+                    handler, values = place.found
+                    return handler(request, values)
             if _is_preflight(request):
                 return _preflight(request)
-            return await inner(rewrite(request))
+            return inner(rewrite(request))
 
         return handle
 
     return supervise
-
-
-def _is_rpc(path: str) -> bool:
-    return path == "/" or path.startswith("/wallet/")
 
 
 def _from_http(error: web.HTTPException) -> web.StreamResponse:
@@ -143,7 +160,7 @@ def _is_preflight(request: web.BaseRequest) -> bool:
     )
 
 
-def _preflight(request: web.BaseRequest) -> web.Response:
+async def _preflight(request: web.BaseRequest) -> web.Response:
     wanted = request.headers.get("Access-Control-Request-Headers", "")
     names = [name.strip() for name in wanted.split(",")]
     allowed = ", ".join(name for name in names if name and name.replace("-", "").isalnum() and name.isascii())

@@ -52,7 +52,7 @@ def indexed(method: str, path: str) -> tuple[str, dict[str, str]] | None:
     if found is None:
         return None
     handler, values = found
-    return re.sub(r"\{(\w+):[^}]*\}", r"{\1}", ROUTES[int(handler.__name__)][1]), values
+    return re.sub(r"\{(\w+):[^}]*\}", r"{\1}", ROUTES[int(handler.__name__)][1]), dict(values)
 
 
 def sample(path: str, value: str) -> str:
