@@ -5,10 +5,14 @@ before it, so transactions follow one another and never conflict. What they writ
 a worker thread writes with one sync while the next group gathers. A transaction has happened when its group
 is on disk; then its `transact` returns. If the write fails, every `transact` of that group, and of the one
 that was gathered on top of it, raises CommitFailed, and nothing of either remains.
+
+`transact_in_turns` is for work of more than some milliseconds: its function is a generator, and the loop goes on
+between its pieces. The transactions that come meanwhile stand in line and run behind it, in their order.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from enum import Enum
 from itertools import islice
 from types import CoroutineType, TracebackType
@@ -20,6 +24,7 @@ from storage.jsondocs import encode_json
 from storage.kv import KV, Snapshot, WriteBatch, key_range
 from storage.overlay import Overlay, merged
 from storage.records import encode_record
+from storage.turns import Pieces, in_turns
 from storage.writer import Writer
 
 __all__ = ["ABSENT", "Absent", "Database", "ReadSnapshot", "Txn"]
@@ -187,9 +192,23 @@ class _Group:
             if error is None:
                 waiter.set_result(None)
             else:
-                failure = CommitFailed(f"the transaction was not written: {error}")
-                failure.__cause__ = error
-                waiter.set_exception(failure)
+                waiter.set_exception(_failure(error))
+
+
+def _failure(error: BaseException) -> CommitFailed:
+    failure = CommitFailed(f"the transaction was not written: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+class _Line:
+    """A transaction in turns, and who came while it was under way; first come, first served."""
+
+    __slots__ = ("length", "lock")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.length = 0
 
 
 class Database:
@@ -202,6 +221,8 @@ class Database:
         self._writer: Writer | None = None
         self._gathering: _Group | None = None
         self._writing: _Group | None = None
+        self._line: _Line | None = None
+        """None while nobody stands in it: then a transaction runs at once."""
         self._closed = False
 
     @property
@@ -225,30 +246,38 @@ class Database:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._adopt(loop)
-        result, changes = self._run(fn)
-        group = self._gathering
-        if changes:
-            if group is None:
-                group = self._gathering = _Group()
-                if self._writing is None:
-                    # Not now: transactions of tasks that are ready in this turn of the loop join the group.
-                    loop.call_soon(self._start_write)
-            group.overlay.absorb(changes)
-            if sync:
-                group.sync = True
+        if self._line is None:
+            result, changes = self._run(fn)
+            waiter = self._join(changes, sync)
         else:
-            # Nothing to write, but what it read may still be on its way to the disk.
-            group = group or self._writing
-            if group is None:
-                return result
-        waiter = loop.create_future()
-        group.waiters.append(waiter)
-        await waiter
+            async with self._in_line():
+                result, changes = self._run(fn)
+                waiter = self._join(changes, sync)
+        if waiter is not None:
+            await waiter
+        return result
+
+    async def transact_in_turns(self, fn: Callable[[Txn], Pieces[T]], *, sync: bool = True) -> T:
+        """`transact` for long work: `fn` gives pieces (a generator), and between them the loop serves others.
+
+        It is one transaction all the same. Those that come while it is under way run behind it; readers see what
+        is durable, and nothing of it. A caller that is cancelled before the last piece leaves nothing behind.
+        Raises CommitFailed also where the write of something that it has read fails meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._adopt(loop)
+        async with self._in_line():
+            result, changes = await self._run_in_turns(fn)
+            # The last piece, and this, are one step: what the pieces have read is still true.
+            waiter = self._join(changes, sync)
+        if waiter is not None:
+            await waiter
         return result
 
     def transact_blocking(self, fn: Callable[[Txn], T], *, sync: bool = True) -> T:
         """`transact` for where no loop runs: start-up, tools, tests. Writes in the calling thread."""
-        if self._gathering is not None or self._writing is not None:
+        if self._gathering is not None or self._writing is not None or self._line is not None:
             raise StorageError(f"{self._name}: transactions of the event loop are under way")
         result, changes = self._run(fn)
         if changes:
@@ -269,10 +298,54 @@ class Database:
         self._drain()
         self._kv.close()
 
-    def _run(self, fn: Callable[[Txn], T]) -> tuple[T, dict[bytes, bytes | None]]:
+    @asynccontextmanager
+    async def _in_line(self) -> AsyncIterator[None]:
+        """The caller's turn. Whoever comes before the line is empty again goes to its end."""
+        line = self._line
+        if line is None:
+            line = self._line = _Line()
+        line.length += 1
+        try:
+            async with line.lock:
+                yield
+        finally:
+            line.length -= 1
+            if not line.length and self._line is line:
+                self._line = None
+
+    def _join(self, changes: dict[bytes, bytes | None], sync: bool) -> asyncio.Future[None] | None:
+        """Gather what a transaction has written. What to wait for until it is durable; None for nothing."""
+        loop, group = self._loop, self._gathering
+        assert loop is not None
+        if changes:
+            if group is None:
+                group = self._gathering = _Group()
+                if self._writing is None:
+                    # Not now: transactions of tasks that are ready in this turn of the loop join the group.
+                    loop.call_soon(self._start_write)
+            group.overlay.absorb(changes)
+            if sync:
+                group.sync = True
+        else:
+            # Nothing to write, but what it read may still be on its way to the disk.
+            group = group or self._writing
+            if group is None:
+                return None
+        waiter = loop.create_future()
+        group.waiters.append(waiter)
+        return waiter
+
+    def _under_way(self) -> tuple[_Group, ...]:
+        """What transactions see on top of the engine below, newest first."""
+        return tuple(group for group in (self._gathering, self._writing) if group is not None)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise StorageError(f"{self._name} is closed")
-        layers = tuple(group.overlay for group in (self._gathering, self._writing) if group is not None)
+
+    def _run(self, fn: Callable[[Txn], T]) -> tuple[T, dict[bytes, bytes | None]]:
+        self._check_open()
+        layers = tuple(group.overlay for group in self._under_way())
         attempt = 1
         while True:
             txn = Txn(self._kv, layers)
@@ -287,6 +360,27 @@ class Database:
                 result.close()
                 raise TypeError("a transaction's function must not be a coroutine function")
             return result, txn.changes
+
+    async def _run_in_turns(self, fn: Callable[[Txn], Pieces[T]]) -> tuple[T, dict[bytes, bytes | None]]:
+        attempt = 1
+        while True:
+            self._check_open()
+            # Nobody joins them before this is done. They may become durable meanwhile, and change nothing then.
+            below = self._under_way()
+
+            def check(below: tuple[_Group, ...] = below) -> None:
+                self._check_open()
+                for group in below:
+                    if group.error is not None:
+                        raise _failure(group.error)
+
+            txn = Txn(self._kv, tuple(group.overlay for group in below))
+            try:
+                return await in_turns(fn(txn), check), txn.changes
+            except GuardFailed:
+                if attempt == ATTEMPTS:
+                    raise
+                attempt += 1
 
     def _start_write(self) -> None:
         group, loop = self._gathering, self._loop
@@ -319,6 +413,7 @@ class Database:
         if group.error is not None and self._gathering is not None:
             # It was computed from what the failed write should have made true.
             dependent, self._gathering = self._gathering, None
+            dependent.error = group.error
             dependent.settle(group.error)
 
     def _drain(self) -> None:
@@ -341,11 +436,13 @@ class Database:
 
     def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve another loop: the one before must have ended (tests run one after another)."""
-        if self._loop is not None and not self._loop.is_closed() and (self._gathering or self._writing):
+        is_busy = self._gathering or self._writing or self._line
+        if self._loop is not None and not self._loop.is_closed() and is_busy:
             raise StorageError(f"{self._name} is in use by another event loop")
         if self._writing is not None or self._gathering is not None:
             for group in (self._writing, self._gathering):
                 if group is not None:
                     group.waiters.clear()
             self._drain()
+        self._line = None
         self._loop = loop

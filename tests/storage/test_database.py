@@ -13,39 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage import turns
 from storage.database import ABSENT, Database, Txn
 from storage.errors import CommitFailed, DatabaseCorrupt, GuardFailed, StorageError
-from storage.kv import WriteBatch
 from storage.leveldb import LevelKV
 from storage.memory import MemoryKV
+from storage.turns import Pieces, at_once
 from tests.support.campaign import campaign
 from tests.support.storage import model_iterate
-from tests.support.storage_faults import FaultKV, PowerCut
+from tests.support.storage_faults import FaultKV, PowerCut, SlowKV, until
 
 
 class Person(msgspec.Struct):
     name: str
     age: int = 0
-
-
-class SlowKV(FaultKV):
-    """Writes wait until the test lets them through."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-        self.started = threading.Event()
-
-    def write(self, batch: WriteBatch, *, sync: bool) -> None:
-        self.started.set()
-        assert self.gate.wait(20)
-        super().write(batch, sync=sync)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 (a thread changes it)
-            await asyncio.sleep(0.001)
 
 
 def put(key: bytes, value: bytes) -> Callable[[Txn], None]:
@@ -328,6 +309,7 @@ transactions = st.lists(
         st.none() | short_keys,
         st.booleans(),
         st.booleans(),
+        st.booleans(),
         st.sampled_from(["commit", "abort", "wait"]),
     ),
     max_size=12,
@@ -345,8 +327,8 @@ def test_transaction_sees_the_database_its_group_and_itself(plan: list[tuple[obj
         model: dict[bytes, bytes] = {}
         tasks: list[asyncio.Future[None]] = []
 
-        def transaction(changes, prefix, start, reverse, keys_only, end):  # type: ignore[no-untyped-def]
-            def run(txn: Txn) -> None:
+        def transaction(changes, prefix, start, reverse, keys_only, in_turns, end):  # type: ignore[no-untyped-def]
+            def pieces(txn: Txn) -> Pieces[None]:
                 own = dict(model)
                 for key, value in changes:
                     if value is None:
@@ -356,6 +338,7 @@ def test_transaction_sees_the_database_its_group_and_itself(plan: list[tuple[obj
                         txn.put(key, value)
                         own[key] = value
                     assert txn.get(key) == value
+                    yield
                 bounds = {"prefix": prefix, "start": start, "reverse": reverse, "keys_only": keys_only}
                 assert list(txn.iterate(**bounds)) == model_iterate(own, **bounds)
                 if end == "abort":
@@ -363,10 +346,12 @@ def test_transaction_sees_the_database_its_group_and_itself(plan: list[tuple[obj
                 model.clear()
                 model.update(own)
 
-            return run
+            if in_turns:
+                return database.transact_in_turns(pieces)
+            return database.transact(lambda txn: at_once(pieces(txn)))
 
         for step in plan:
-            tasks.append(asyncio.ensure_future(database.transact(transaction(*step))))  # type: ignore[no-untyped-call]
+            tasks.append(asyncio.ensure_future(transaction(*step)))  # type: ignore[no-untyped-call]
             await asyncio.sleep(0)
             if step[-1] == "wait":
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -375,7 +360,10 @@ def test_transaction_sees_the_database_its_group_and_itself(plan: list[tuple[obj
         assert dict(database.reader().iterate()) == model
         database.close()
 
-    asyncio.run(play())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turns, "TURN_S", 0.0)
+        patch.setattr(turns, "LONG_TURN_S", 0.0)
+        asyncio.run(play())
 
 
 @pytest.mark.parametrize("cut", range(1, 8))

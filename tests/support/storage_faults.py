@@ -14,7 +14,9 @@ it, oldest first; a torn batch counts as lost, since LevelDB's log has a checksu
 enumerate after the fact every state that a power cut at any moment of the run could have left.
 """
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import RLock
 
@@ -23,7 +25,7 @@ from storage.kv import KV, Snapshot, WriteBatch
 from storage.memory import MemoryKV
 from storage.prefix import PrefixKV
 
-__all__ = ["CrashPoint", "FaultKV", "PowerCut", "PowerSupply"]
+__all__ = ["CrashPoint", "FaultKV", "PowerCut", "PowerSupply", "SlowKV", "until"]
 
 Ops = dict[bytes, bytes | None]
 
@@ -196,3 +198,23 @@ def _batch(ops: Ops) -> WriteBatch:
     batch = WriteBatch()
     batch.ops = ops
     return batch
+
+
+class SlowKV(FaultKV):
+    """Writes wait until the test lets them through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.started = threading.Event()
+
+    def write(self, batch: WriteBatch, *, sync: bool) -> None:
+        self.started.set()
+        assert self.gate.wait(20)
+        super().write(batch, sync=sync)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 (a thread changes it)
+            await asyncio.sleep(0.001)
