@@ -2,13 +2,14 @@
 
 Three tasks: steps of the chain, hints of the mempool, and the clock. Each does its work in transactions of the
 payments database, so they need no lock between them; the cursor moves in the transaction of what it brought.
+A block may pay thousands of invoices: the transactions are in turns, and everybody else is served meanwhile.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from gldnode.errors import DecodeError, NodeError
 from gldnode.events import (
@@ -32,18 +33,20 @@ from payments import layout
 from payments.books import LedgerRules, Outcome
 from payments.invoice import TipFacts
 from payments.layout import CursorRow, SafeMode, Tracked, Watch
-from payments.ledger import Ledger
-from payments.signals import Bell, topics_of
+from payments.ledger import Ledger, keys_of
+from payments.signals import Bell
 from storage.database import Database, Txn
 from storage.documents import DocumentReader
 from storage.errors import CommitFailed
+from storage.turns import Pieces, in_turns
 
 __all__ = ["Engine", "read_cursor"]
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 STEPS_AT_ONCE: Final = 64
-SCRIPTS_AT_ONCE: Final = 200
+SCRIPTS_AT_ONCE: Final = 50
 HINTS_AT_ONCE: Final = 100
 INBOX_LIMIT: Final = 20_000
 TIMERS_AT_ONCE: Final = 25
@@ -152,55 +155,55 @@ class Engine:
         height = last.height if isinstance(last, BlockConnected) else last.height - 1
         block = last.hash if isinstance(last, BlockConnected) else last.prev_hash
         cursor = Cursor(block, height)
-        watched = await self._watched_scripts(steps)
+        watched = await in_turns(self._watched_scripts(steps))
         now = self._host.clock.now()
 
-        def book(txn: Txn) -> tuple[Outcome, bool]:
+        def book(txn: Txn) -> Pieces[tuple[Outcome, bool]]:
             safe = self._safety(txn, steps, height, now)
             ledger = self._ledger(txn, TipFacts(height, fresh=False, safe=safe), now)
             for step in steps:
                 if isinstance(step, BlockConnected):
-                    ledger.connected(step, watched)
+                    yield from ledger.connected(step, watched)
                 else:
-                    ledger.disconnected(step)
+                    yield from ledger.disconnected(step)
             if safe:
-                _wake_waiting(txn, ledger)
-            outcome = ledger.finish()
+                yield from _wake_waiting(txn, ledger)
+            outcome = yield from ledger.finish_in_turns()
             has_changed = bool(txn.changes)
             if has_changed:
                 self._put_cursor(txn, cursor)
             return outcome, has_changed
 
-        outcome, has_changed = await self._database.transact(book)
+        outcome, has_changed = await self._database.transact_in_turns(book)
         if not has_changed:
             await self._database.transact(lambda txn: self._put_cursor(txn, cursor), sync=False)
         self._cursor = cursor
         await self._tell(outcome)
 
-    async def _watched_scripts(self, steps: Sequence[ChainStep]) -> dict[bytes, Watch]:
-        """Those of the blocks' output scripts that are watched, looked up in short turns.
+    def _watched_scripts(self, steps: Sequence[ChainStep]) -> Pieces[dict[bytes, Watch]]:
+        """Those of the blocks' output scripts that are watched.
 
-        A full block has thousands, which would hold up whoever wants an invoice. What is on the disk is enough: an
-        address that is handed out meanwhile has not been paid in a block that is there already.
+        A full block has thousands, which are looked up before the transaction: nobody waits for that. What is on
+        the disk is enough: an address that is handed out meanwhile has not been paid in a block that is there
+        already.
         """
-        scripts = list(
-            {
-                output.script_pubkey
-                for step in steps
-                if isinstance(step, BlockConnected)
-                for tx in step.block.txs
-                for output in tx.outputs
-            }
-        )
         found: dict[bytes, Watch] = {}
-        for start in range(0, len(scripts), SCRIPTS_AT_ONCE):
-            if start:
-                await asyncio.sleep(0)
-            with self._database.reader() as reader:
-                for script in scripts[start : start + SCRIPTS_AT_ONCE]:
-                    watch = reader.get_record(layout.watch_key(script), Watch)
-                    if watch is not None:
-                        found[script] = watch
+        looked_up: set[bytes] = set()
+        with self._database.reader() as reader:
+            for step in steps:
+                if not isinstance(step, BlockConnected):
+                    continue
+                for tx in step.block.txs:
+                    for output in tx.outputs:
+                        script = output.script_pubkey
+                        if script in looked_up:
+                            continue
+                        looked_up.add(script)
+                        watch = reader.get_record(layout.watch_key(script), Watch)
+                        if watch is not None:
+                            found[script] = watch
+                        if len(looked_up) % SCRIPTS_AT_ONCE == 0:
+                            yield
         return found
 
     def _safety(self, txn: Txn, steps: Sequence[ChainStep], height: int, now: int) -> bool:
@@ -238,16 +241,16 @@ class Engine:
     async def acknowledge(self) -> bool:
         """End the safe mode by the operator's word. Whether there was one."""
 
-        def end(txn: Txn) -> tuple[Outcome, bool]:
+        def end(txn: Txn) -> Pieces[tuple[Outcome, bool]]:
             if txn.get(layout.SAFE_MODE) is None:
                 return Outcome(), False
             txn.delete(layout.SAFE_MODE)
             txn.put(layout.ACKNOWLEDGED, (self._cursor.height + 1).to_bytes(4, "big"))
             ledger = self._ledger(txn, TipFacts(self._cursor.height, fresh=False), self._host.clock.now())
-            _wake_waiting(txn, ledger)
-            return ledger.finish(), True
+            yield from _wake_waiting(txn, ledger)
+            return (yield from ledger.finish_in_turns()), True
 
-        outcome, ended = await self._database.transact(end)
+        outcome, ended = await self._database.transact_in_turns(end)
         await self._tell(outcome)
         return ended
 
@@ -301,31 +304,32 @@ class Engine:
         for start in range(0, len(hints), HINTS_AT_ONCE):
             await self._book(partial(self._take_some, hints[start : start + HINTS_AT_ONCE]))
 
-    def _take_some(self, hints: Sequence[Hint], ledger: Ledger) -> None:
+    def _take_some(self, hints: Sequence[Hint], ledger: Ledger) -> Pieces[None]:
         for hint in hints:
-            self._take_hint(ledger, hint)
+            yield from self._take_hint(ledger, hint)
 
-    def _take_hint(self, ledger: Ledger, hint: Hint) -> None:
+    def _take_hint(self, ledger: Ledger, hint: Hint) -> Pieces[None]:
         match hint:
             case MempoolTxAdded(tx=tx):
                 info = self._host.mempool.get(tx.txid)
                 if info is not None:
-                    ledger.seen(info)
+                    yield from ledger.seen(info)
             case MempoolTxRemoved(tx=tx, reason=reason, replaced_by=by):
                 if reason is RemovalReason.BLOCK:
                     return
-                ledger.freed(tx)
+                yield from ledger.freed(tx)
                 if self._host.mempool.get(tx.txid) is not None:
-                    ledger.resolve(tx.txid)
+                    yield from ledger.resolve(tx.txid)
                 elif reason in (RemovalReason.CONFLICT, RemovalReason.REPLACED):
                     ledger.conflicted(tx.txid, by or b"")
                 else:
-                    ledger.resolve(tx.txid)
+                    yield from ledger.resolve(tx.txid)
             case MempoolTxRefused(conflicts_with=txids):
                 for txid in txids:
                     ledger.contested(txid)
             case _:
                 pass
+        yield
 
     async def reread_mempool(self) -> None:
         """Compare the whole mempool with the books: at the start, and after lost hints."""
@@ -340,11 +344,12 @@ class Engine:
         with self._database.reader() as reader:
             return [row[1:] for row, _ in reader.iterate(prefix=layout.tracked_key(b""), keys_only=True)]
 
-    def _see_all(self, txids: Sequence[bytes], ledger: Ledger) -> None:
+    def _see_all(self, txids: Sequence[bytes], ledger: Ledger) -> Pieces[None]:
         for txid in txids:
             info = self._host.mempool.get(Txid(txid))
             if info is not None:
-                ledger.seen(info)
+                yield from ledger.seen(info)
+            yield
 
     async def look_at(self, txid: bytes) -> bool:
         """Take a transaction from the mempool at once, without waiting for its hint. Whether it is there."""
@@ -386,13 +391,14 @@ class Engine:
         now = self._host.clock.now()
         cursor = self._cursor
 
-        def book(ledger: Ledger, txn: Txn) -> int:
+        def book(ledger: Ledger, txn: Txn) -> Pieces[int]:
             if read_cursor(txn) != cursor:
                 return 0  # blocks have come meanwhile: they go first
             rows = txn.iterate(prefix=b"o", stop=layout.timer_key(now + 1), keys_only=True)
             ids = [row[9:].decode() for (row, _), _ in zip(rows, range(TIMERS_AT_ONCE), strict=False)]
             for invoice_id in ids:
                 ledger.touch(invoice_id)
+                yield
             return len(ids)
 
         return await self._book_with(book, now, fresh=True) == TIMERS_AT_ONCE
@@ -425,35 +431,42 @@ class Engine:
         tip = TipFacts(self._cursor.height, fresh, self._is_safe(txn, self._cursor.height, now))
         return self._ledger(txn, tip, now)
 
-    async def _book(self, work: Callable[[Ledger], object]) -> None:
+    async def _book(self, work: Callable[[Ledger], Pieces[None]]) -> None:
         await self._book_with(lambda ledger, _: work(ledger), self._host.clock.now(), fresh=False)
 
-    async def _book_with(self, work: Callable[[Ledger, Txn], object], now: int, *, fresh: bool) -> object:
-        def book(txn: Txn) -> tuple[Outcome, object]:
+    async def _book_with(self, work: Callable[[Ledger, Txn], Pieces[T]], now: int, *, fresh: bool) -> T:
+        def book(txn: Txn) -> Pieces[tuple[Outcome, T]]:
             tip = TipFacts(self._cursor.height, fresh, self._is_safe(txn, self._cursor.height, now))
             ledger = self._ledger(txn, tip, now)
-            result = work(ledger, txn)
-            return ledger.finish(), result
+            result = yield from work(ledger, txn)
+            return (yield from ledger.finish_in_turns()), result
 
-        outcome, result = await self._database.transact(book)
+        outcome, result = await self._database.transact_in_turns(book)
         await self._tell(outcome)
         return result
 
     async def _tell(self, outcome: Outcome) -> None:
-        self._bell.ring(topic for invoice in outcome.invoices for topic in topics_of(invoice))
+        await in_turns(self._ring(outcome.topics))
         if outcome.rebroadcast:
             await self._rebroadcast(outcome.rebroadcast)
+
+    def _ring(self, topics: Iterable[str]) -> Pieces[None]:
+        for topic in topics:
+            self._bell.ring((topic,))
+            yield
 
     def _put_cursor(self, txn: Txn, cursor: Cursor) -> None:
         txn.put_record(layout.CURSOR, CursorRow(bytes(cursor.hash), cursor.height))
 
 
-def _wake_waiting(txn: Txn, ledger: Ledger) -> None:
-    for row, _ in list(txn.iterate(prefix=layout.waiting_key(), keys_only=True)):
+def _wake_waiting(txn: Txn, ledger: Ledger) -> Pieces[None]:
+    for row in (yield from keys_of(txn, layout.waiting_key())):
         txn.delete(row)
         ledger.touch(row[1:].decode())
+        yield
 
 
-def _resolve_all(txids: Sequence[bytes], ledger: Ledger) -> None:
+def _resolve_all(txids: Sequence[bytes], ledger: Ledger) -> Pieces[None]:
     for txid in txids:
-        ledger.resolve(txid)
+        yield from ledger.resolve(txid)
+        yield

@@ -2,7 +2,8 @@
 
 A `Ledger` lives as long as one transaction's function. It gathers the invoices that the facts touch, lets each
 record what has become due, and writes each once at the end. It never waits and looks at nothing but the
-transaction, what it is given and the mempool's present state.
+transaction, what it is given and the mempool's present state. What may touch thousands of invoices comes in
+pieces, for `transact_in_turns`.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,8 +24,9 @@ from payments.matching import match_outputs
 from payments.money import RATE_ONE
 from payments.tracking import Tracker, watched_inputs
 from storage.database import Txn
+from storage.turns import Pieces
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "keys_of"]
 
 FORGET_DEPTH = 144
 """How deep a conflicting transaction must be before the one it replaced is forgotten."""
@@ -33,6 +35,9 @@ FREE_PAYMENTS = 100
 CRUMBS = 1000
 """Into how many parts a price may be broken behind that."""
 MAX_PAYMENTS = 2000
+TXS_AT_ONCE = 50
+"""Of a block, when they pay nobody here."""
+ROWS_AT_ONCE = 100
 
 
 class Ledger(Books):
@@ -45,30 +50,30 @@ class Ledger(Books):
         self._loose = LoosePayments(txn, mempool, rules.coin)
         self._rebroadcast: list[bytes] = []
 
-    def finish(self) -> Outcome:
-        outcome = super().finish()
+    def finish_in_turns(self) -> Pieces[Outcome]:
+        outcome = yield from super().finish_in_turns()
         outcome.rebroadcast = self._rebroadcast
         return outcome
 
     # Mempool
 
-    def seen(self, info: MempoolTxInfo) -> None:
+    def seen(self, info: MempoolTxInfo) -> Pieces[None]:
         """A transaction is in the mempool."""
         tx = info.tx
         self._conflicts(tx, height=-1)
-        vouts = self._outputs(tx, None, info, coins=None)
+        vouts = yield from self._outputs(tx, None, info, coins=None)
         # The mempool may still hold what a block that is booked already has.
         if vouts and not self._is_in_block(tx.outpoint(vouts[0])):
             self._tracker.track(tx, vouts, in_mempool=True)
 
-    def resolve(self, txid: bytes) -> None:
+    def resolve(self, txid: bytes) -> Pieces[None]:
         """Ask the mempool where a tracked transaction is, and record it."""
         tracked = self._tracker.get(txid)
         if tracked is None:
             return
         info = self._mempool.get(Txid(txid))
         if info is not None:
-            self.seen(info)
+            yield from self.seen(info)
             return
         for prevout, relative in watched_inputs(parse_tx(tracked.raw), tracked):
             spender = self._mempool.spender(OutPoint(prevout))
@@ -94,34 +99,38 @@ class Ledger(Books):
 
     # Blocks
 
-    def connected(self, step: BlockConnected, watched: Mapping[bytes, Watch] | None = None) -> None:
+    def connected(self, step: BlockConnected, watched: Mapping[bytes, Watch] | None = None) -> Pieces[None]:
         """A block of the active chain. `watched`: those of its output scripts that are, where known already."""
         received_at = min(self.now, step.block.header.time)
         watch = watched.get if watched is not None else self._watch
-        needed = self._tracker.needed_outputs()
+        needed = yield from self._tracker.needed_outputs()
         for index, tx in enumerate(step.block.txs):
+            if index % TXS_AT_ONCE == 0:
+                yield
             if index:
                 self._conflicts(tx, step.height, needed)
             if watched is not None and not any(output.script_pubkey in watched for output in tx.outputs):
                 continue
             coins = step.undo[index - 1] if step.undo is not None and index else None
-            if not self._outputs(tx, step, None, coins=coins, received_at=received_at, watch=watch):
-                continue
-            if needed is None or any(txin.prevout in needed for txin in tx.inputs):
+            vouts = yield from self._outputs(tx, step, None, coins=coins, received_at=received_at, watch=watch)
+            if vouts and (needed is None or any(txin.prevout in needed for txin in tx.inputs)):
                 self._tracker.untrack(tx.txid)
         for row, _ in self._txn.iterate(prefix=layout.ripe_key(step.height), keys_only=True):
             self.touch(row[5:].decode())
-        for row, _ in list(self._txn.iterate(prefix=layout.forget_key(step.height), keys_only=True)):
+            yield
+        for row in (yield from keys_of(self._txn, layout.forget_key(step.height))):
             self._txn.delete(row)
             self._tracker.untrack(row[5:])
+            yield
 
-    def disconnected(self, step: BlockDisconnected) -> None:
+    def disconnected(self, step: BlockDisconnected) -> Pieces[None]:
         """The block is left: its payments are unconfirmed again, and what it conflicted with may return."""
-        by_txid = {tx.txid: tx for tx in step.block.txs}
         left: dict[bytes, list[int]] = {}
-        for row, _ in list(self._txn.iterate(prefix=layout.in_block_key(step.height), keys_only=True)):
+        for row in (yield from keys_of(self._txn, layout.in_block_key(step.height))):
             paid = OutPoint(row[5:])
             left.setdefault(paid.txid, []).append(paid.vout)
+        by_txid = {tx.txid: tx for tx in step.block.txs}
+        yield
         for txid, vouts in left.items():
             tx = by_txid[Txid(txid)]
             # A coinbase dies with its block; anything else may be mined again.
@@ -130,12 +139,13 @@ class Ledger(Books):
             presence = Presence.CONFLICTED if tx.is_coinbase else Presence.UNSEEN
             for vout in vouts:
                 self._out_of_block(tx.outpoint(vout), presence)
-        for row, _ in list(self._txn.iterate(prefix=layout.clash_key(step.height), keys_only=True)):
+                yield
+        for row in (yield from keys_of(self._txn, layout.clash_key(step.height))):
             self._txn.delete(row)
-            self._unclash(row[5:], step.height)
+            yield from self._unclash(row[5:], step.height)
         for txid in left:
             if not by_txid[Txid(txid)].is_coinbase:
-                self.resolve(txid)
+                yield from self.resolve(txid)
 
     # Claims
 
@@ -176,11 +186,12 @@ class Ledger(Books):
         coins: tuple[Coin, ...] | None,
         received_at: int = 0,
         watch: Callable[[bytes], Watch | None] | None = None,
-    ) -> tuple[int, ...]:
+    ) -> Pieces[tuple[int, ...]]:
         """Record the outputs that pay watched scripts; gives their indexes."""
         vouts = []
         look = watch or self._watch
         for match in match_outputs(tx, look, self.invoice):
+            yield
             vouts.append(match.vout)
             paid = tx.outpoint(match.vout)
             claim = self.claim(paid)
@@ -293,7 +304,7 @@ class Ledger(Books):
                 if tracked is not None:
                     self._conflicted(txid, tracked, tx.txid, height)
 
-    def freed(self, tx: Tx) -> None:
+    def freed(self, tx: Tx) -> Pieces[None]:
         """`tx` has left the mempool unconfirmed: what it had taken the place of may return."""
         for txin in tx.inputs:
             for txid, _ in self._tracker.needing(txin.prevout):
@@ -304,7 +315,7 @@ class Ledger(Books):
                 if claim is not None and self.payment(claim)[1].conflict == tx.txid:
                     for vout in tracked.vouts:
                         self._set_conflict(outpoint(txid, vout), Presence.UNSEEN, b"", -1)
-                    self.resolve(txid)
+                    yield from self.resolve(txid)
 
     def _conflicted(self, txid: bytes, tracked: Tracked, by: bytes, height: int) -> None:
         if height < 0 <= tracked.conflict_height:
@@ -323,7 +334,7 @@ class Ledger(Books):
             return
         self._loose.set_conflicted(paid, presence is Presence.CONFLICTED)
 
-    def _unclash(self, txid: bytes, height: int) -> None:
+    def _unclash(self, txid: bytes, height: int) -> Pieces[None]:
         """The block that had the conflicting transaction is left."""
         tracked = self._tracker.get(txid)
         if tracked is None or tracked.conflict_height != height:
@@ -332,7 +343,8 @@ class Ledger(Books):
         self._tracker.put(txid, replace(tracked, conflict_height=-1))
         for vout in tracked.vouts:
             self._set_conflict(outpoint(txid, vout), Presence.UNSEEN, b"", -1)
-        self.resolve(txid)
+            yield
+        yield from self.resolve(txid)
 
     def _unseen(self, txid: bytes, tracked: Tracked) -> None:
         """It left the mempool, or was never in it, and nothing is known to conflict with it."""
@@ -349,6 +361,16 @@ class Ledger(Books):
             is_wanted = is_wanted or payment.accounted
         if is_wanted:
             self._rebroadcast.append(tracked.raw)
+
+
+def keys_of(txn: Txn, prefix: bytes) -> Pieces[list[bytes]]:
+    """The keys that begin with `prefix`, which may be changed then."""
+    found: list[bytes] = []
+    for row, _ in txn.iterate(prefix=prefix, keys_only=True):
+        found.append(row)
+        if len(found) % ROWS_AT_ONCE == 0:
+            yield
+    return found
 
 
 def _replaced(invoice: Invoice, by: bytes, amount: int) -> Payment | None:

@@ -9,12 +9,14 @@ from gldnode.primitives.tx import Tx, parse_tx
 from payments import layout
 from payments.layout import Tracked
 from storage.database import Txn
+from storage.turns import Pieces
 
 __all__ = ["Tracker", "watched_inputs"]
 
 MAX_ANCESTOR_INPUTS = 1000
 MAX_NEEDED = 5000
 """So many outputs that unconfirmed payments need are read at once for a block, instead of one look per input."""
+ROWS_AT_ONCE = 100
 
 
 class Tracker:
@@ -69,7 +71,7 @@ class Tracker:
             else:
                 self._txn.delete(row)
 
-    def needed_outputs(self) -> set[bytes] | None:
+    def needed_outputs(self) -> Pieces[set[bytes] | None]:
         """What tracked transactions need, read once for all blocks; None where it is too much to be held.
 
         Most inputs of a block take nothing of it: a look at a set instead of one into the database.
@@ -77,8 +79,13 @@ class Tracker:
         if not self._has_read_needed:
             self._has_read_needed = True
             rows = self._txn.iterate(prefix=layout.spends_key(b""), keys_only=True)
-            found = {row[1:] for row, _ in islice(rows, MAX_NEEDED + 1)}
-            self._needed = found if len(found) <= MAX_NEEDED else None
+            found: set[bytes] = set()
+            while more := [row[1:] for row, _ in islice(rows, ROWS_AT_ONCE)]:
+                found.update(more)
+                if len(found) > MAX_NEEDED:
+                    return None
+                yield
+            self._needed = found
         return self._needed
 
     def needing(self, prevout: bytes) -> Iterator[tuple[bytes, bytes]]:
