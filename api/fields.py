@@ -125,10 +125,11 @@ def flag(raw: Given | None, path: str) -> bool | None:
 
 def json_object(raw: Given | None, path: str) -> bytes | None:
     """The text of a JSON object as it was sent, None where it was left out or null. Raises ApiError 422."""
-    if is_null(raw):
+    if raw is None or isinstance(raw, UnsetType):
         return None
-    assert isinstance(raw, Raw)
     token = bytes(raw).strip()
+    if token == b"null":
+        return None
     if not token.startswith(b"{"):
         raise Invalid(path, "Expected an object.")
     try:

@@ -52,7 +52,7 @@ def check_json(body: bytes, max_bytes: int = MAX_BODY_BYTES, max_depth: int = MA
     if body.count(b"{") + body.count(b"[") > max_depth:
         _check_depth(body, max_depth)
     try:
-        value = _SCANNER.decode(text)
+        value = _scan(text)
     except RecursionError as error:  # pragma: no cover - the depth check comes first
         raise JsonError("", "The JSON is nested too deeply.") from error
     except json.JSONDecodeError as error:
@@ -78,6 +78,15 @@ def decode_model(body: bytes, model: type[M], max_bytes: int = MAX_BODY_BYTES) -
         raise _as_json_error(error) from error
     except RecursionError as error:  # pragma: no cover - the depth check comes first
         raise JsonError("", "The JSON is nested too deeply.") from error
+
+
+def _scan(text: str) -> Any:
+    """`_SCANNER.decode`, without its two regular expressions where the text is the value and nothing else."""
+    try:
+        value, end = _SCANNER.raw_decode(text)
+    except json.JSONDecodeError:
+        end = -1
+    return value if end == len(text) else _SCANNER.decode(text)
 
 
 def raw_text(raw: msgspec.Raw | bytes, path: str) -> str | None:
@@ -150,6 +159,15 @@ def _as_json_error(error: Exception) -> JsonError:
 
 
 @cache
+def _names(model: type) -> tuple[frozenset[str], tuple[tuple[str, Any], ...]]:
+    """The property names as encoded; those with a struct inside their type, and it."""
+    fields = _fields(model).values()
+    return frozenset(name for name, _ in fields), tuple(
+        (name, inner) for name, inner in fields if inner is not None
+    )
+
+
+@cache
 def _fields(model: type) -> dict[str, tuple[str, Any]]:
     """Per lower-case property name: the name as encoded and the struct inside the property's type, if any."""
     return {
@@ -179,14 +197,15 @@ def _is_canonical(value: Any, model: Any) -> bool:
         return not items or get_origin(model) is not list or all(_is_canonical(one, items[0]) for one in value)
     if not isinstance(value, dict) or not isinstance(model, type) or not issubclass(model, msgspec.Struct):
         return True
-    fields = _fields(model)
-    for name, inner in value.items():
-        known = fields.get(name.lower())
-        if known is not None:
-            if known[0] != name:
+    names, nested = _names(model)
+    if not value.keys() <= names:
+        fields = _fields(model)
+        for name in value.keys() - names:
+            if name.lower() in fields:
                 return False
-            if known[1] is not None and not _is_canonical(inner, known[1]):
-                return False
+    for name, inner in nested:
+        if name in value and not _is_canonical(value[name], inner):
+            return False
     return True
 
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import istr
 
 from api.context import ApiContext
 from api.errors import ApiError, ErrorShape, Invalid, Issue, error_body
@@ -20,7 +21,7 @@ from api.jsonbody import MAX_BODY_BYTES, JsonError, decode_model
 from api.permissions import Permission
 from api.routeindex import PathHandler
 from api.translate import translate_error
-from gldnode.rpc.answer import JsonAnswer
+from gldnode.rpc.answer import JSON, JsonAnswer
 
 __all__ = ["Access", "Call", "Param", "ParamKind", "PlainText", "Principal", "Route", "RouteTable", "read_body"]
 
@@ -32,6 +33,7 @@ class NoBody(msgspec.Struct):
 
 
 NO_BODY = NoBody()
+_CONTENT_TYPE = istr("Content-Type")
 
 
 class PlainText:
@@ -204,7 +206,11 @@ def path_handler(route: Route, context: ApiContext, gate: Gate) -> PathHandler:
         try:
             who, store_id = await gate(request, context, route, path)
             query = _read_query(request, route.query)
-            body = NO_BODY if route.body is None else await _read_model(request, context, route, route.body)
+            if route.body is None:
+                body = NO_BODY
+            else:
+                raw = await read_body(request, route.max_bytes, context.limits.body_timeout_s)
+                body = _model_of(raw, request, route, route.body)
             call = Call(request, context, route, path, query, body, who, store_id)
             return _respond(await route.handler(call), route.status)
         except Exception as error:
@@ -267,13 +273,12 @@ def _respond(answer: Any, status: int) -> web.StreamResponse:
     return json_response(answer, status)
 
 
-async def _read_model(request: web.Request, context: ApiContext, route: Route, model: type) -> Any:
-    body = await read_body(request, route.max_bytes, context.limits.body_timeout_s)
+def _model_of(body: bytes, request: web.Request, route: Route, model: type) -> Any:
     if not body.strip():
         if not route.body_optional:
             raise Invalid("request", "A JSON body is required.")
         body = b"{}"
-    elif "Content-Type" in request.headers and not _is_json(request.content_type):
+    elif not _is_json(request):
         raise ApiError(415, "unsupported-media-type", "The body's Content-Type must be application/json.")
     try:
         return decode_model(body, model, route.max_bytes)
@@ -283,13 +288,18 @@ async def _read_model(request: web.Request, context: ApiContext, route: Route, m
         raise ApiError(status, code, str(error), (Issue(error.path, error.message),)) from error
 
 
-def _is_json(content_type: str) -> bool:
-    return content_type in ("application/json", "text/json") or content_type.endswith("+json")
+def _is_json(request: web.Request) -> bool:
+    """Whether its body is said to be JSON, or nothing is said of it."""
+    said = request.headers.get(_CONTENT_TYPE)
+    if said is None or said == JSON:
+        return True
+    content_type = request.content_type
+    return content_type in (JSON, "text/json") or content_type.endswith("+json")
 
 
 def _read_query(request: web.Request, params: Sequence[Param]) -> dict[str, Any]:
     if not request.rel_url.raw_query_string:
-        return {param.name: [] if param.many else None for param in params}
+        return {param.name: [] if param.many else None for param in params} if params else {}
     found: dict[str, Any] = {}
     given: dict[str, list[str]] = {}
     for name, value in request.query.items():

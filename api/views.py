@@ -1,6 +1,7 @@
 """Payments' values as Greenfield's answers. Amounts are written as text, exactly."""
 
 from dataclasses import asdict
+from functools import lru_cache
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -19,14 +20,20 @@ from gldnode.primitives.amount import format_amount_short
 from gldnode.primitives.hashes import to_display_hex
 from payments.accounting import method_figures, paid_text, price_text
 from payments.invoice import Invoice, Payment, allowed_marks, depth, payment_status
-from payments.stores import Store
+from payments.stores import ReceiptOptions, Store
 from payments.uri import payment_uri
 
-__all__ = ["invoice_answer", "method_answers", "payment_answer"]
+__all__ = ["invoice_answer", "invoice_json", "method_answers", "payment_answer"]
 
 _RECEIPT = msgspec.json.Decoder(ReceiptRequest)
 _ZERO = Raw(b"0")
-_NO_WISHES = ReceiptRequest()
+_NO_WISHES = ReceiptOptions()
+_ENCODER = msgspec.json.Encoder()
+
+
+def invoice_json(context: ApiContext, invoice: Invoice, *, with_methods: bool = False) -> bytes:
+    """`invoice_answer` as it is sent."""
+    return _ENCODER.encode(invoice_answer(context, invoice, with_methods=with_methods))
 
 
 def invoice_answer(context: ApiContext, invoice: Invoice, *, with_methods: bool = False) -> InvoiceAnswer:
@@ -34,7 +41,7 @@ def invoice_answer(context: ApiContext, invoice: Invoice, *, with_methods: bool 
     service = context.service
     store = service.store(invoice.store_id)
     state = service.state(invoice)
-    addresses = {service.method_id: invoice.address} if invoice.address else {}
+    methods = [service.method_id] if invoice.address else []
     return InvoiceAnswer(
         id=invoice.id,
         store_id=invoice.store_id,
@@ -43,18 +50,18 @@ def invoice_answer(context: ApiContext, invoice: Invoice, *, with_methods: bool 
         paid_amount=paid_text(invoice) if invoice.payments else "0",
         currency=invoice.currency,
         metadata=Raw(invoice.metadata),
-        checkout=_checkout(invoice, store, list(addresses)),
-        receipt=_receipt(invoice, store),
+        checkout=_checkout(invoice, store, methods),
+        receipt=_receipt(invoice.receipt, _NO_WISHES if store is None else store.settings.receipt),
         checkout_link=f"{context.base_url}/i/{invoice.id}",
-        status=state.status.value,
-        additional_status=state.additional.value,
+        status=state.status,
+        additional_status=state.additional,
         created_time=invoice.created_at,
         expiration_time=invoice.expires_at,
         monitoring_expiration=invoice.monitoring_ends_at,
-        available_statuses_for_manual_marking=[mark.value for mark in allowed_marks(invoice)],
+        available_statuses_for_manual_marking=[*allowed_marks(invoice)],
         archived=invoice.archived,
         payment_methods=method_answers(context, invoice) if with_methods else [],
-        addresses=addresses,
+        addresses=dict.fromkeys(methods, invoice.address),
     )
 
 
@@ -115,7 +122,7 @@ def _checkout(invoice: Invoice, store: Store | None, methods: list[str]) -> Chec
     default_language = store.settings.default_lang if store is not None else None
     default_method = store.settings.default_payment_method if store is not None else None
     return CheckoutAnswer(
-        speed_policy=invoice.speed_policy.value,
+        speed_policy=invoice.speed_policy,
         payment_methods=list(checkout.payment_methods) or methods,
         default_payment_method=checkout.default_payment_method or default_method,
         lazy_payment_methods=None,
@@ -128,11 +135,10 @@ def _checkout(invoice: Invoice, store: Store | None, methods: list[str]) -> Chec
     )
 
 
-def _receipt(invoice: Invoice, store: Store | None) -> ReceiptRequest:
+@lru_cache(maxsize=256)
+def _receipt(invoices: bytes, base: ReceiptOptions) -> ReceiptRequest:
     """The invoice's over the store's over the default."""
-    own = _NO_WISHES if invoice.receipt == b"{}" else _RECEIPT.decode(invoice.receipt)
-    base = store.settings.receipt if store is not None else _NO_WISHES
-
+    own = _RECEIPT.decode(invoices)
     return ReceiptRequest(
         _pick(own.enabled, base.enabled),
         _pick(own.show_qr, base.show_qr),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from multidict import istr
 
 from api.errors import ApiError
 from api.routing import Call
@@ -15,12 +16,13 @@ from payments.service import Idempotency, Sent
 
 __all__ = ["idempotency_of", "sent"]
 
+_HEADER = istr("Idempotency-Key")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 def idempotency_of(call: Call[Any], render: Callable[[Invoice], bytes]) -> Idempotency | None:
     """What the service needs to recognise a repetition; None without the header. Raises ApiError 400."""
-    key = call.request.headers.get("Idempotency-Key")
+    key = call.request.headers.get(_HEADER)
     if key is None:
         return None
     if not _KEY.fullmatch(key):

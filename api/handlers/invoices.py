@@ -23,7 +23,7 @@ from api.models.invoices import (
     UpdateInvoiceRequest,
 )
 from api.routing import Call, Param, ParamKind, RouteTable
-from api.views import invoice_answer, method_answers
+from api.views import invoice_answer, invoice_json, method_answers
 from gldnode.rpc.answer import JsonAnswer
 from payments.errors import not_found
 from payments.invoice import Invoice, SpeedPolicy, Status
@@ -50,6 +50,7 @@ _LEGACY_STATUS = {
 }
 _WITH_METHODS = Param("includePaymentMethods", ParamKind.FLAG, summary="Fill `paymentMethods`.")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z]{2,8})?")
+_NO_WISHES = CheckoutRequest()
 _MAX_TEXT = 2048
 _PAGE = 500
 
@@ -77,7 +78,7 @@ def invoice_of(call: Call[Any]) -> Invoice:
 )
 async def create_invoice(call: Call[InvoiceRequest]) -> JsonAnswer:
     draft = _draft(call)
-    render: Callable[[Invoice], bytes] = lambda invoice: msgspec.json.encode(invoice_answer(call.context, invoice))  # noqa: E731
+    render: Callable[[Invoice], bytes] = lambda invoice: invoice_json(call.context, invoice)  # noqa: E731
     result = await call.context.service.create_invoice(call.store, draft, idempotency=idempotency_of(call, render))
     return sent(result, render)
 
@@ -154,10 +155,7 @@ async def _send_all(call: Call[None], wanted: InvoiceFilter, page: InvoicePage) 
 def _encoded(call: Call[None], page: InvoicePage) -> bytes:
     """The page's invoices as JSON, without the brackets."""
     with_methods = bool(call.query["includePaymentMethods"])
-    encode = msgspec.json.encode
-    return b",".join(
-        encode(invoice_answer(call.context, invoice, with_methods=with_methods)) for invoice in page.invoices
-    )
+    return b",".join(invoice_json(call.context, invoice, with_methods=with_methods) for invoice in page.invoices)
 
 
 @table.add(
@@ -255,12 +253,11 @@ async def activate_payment_method(call: Call[None]) -> None:
 
 def _draft(call: Call[InvoiceRequest]) -> InvoiceDraft:
     body = call.body
-    checkout = body.checkout or CheckoutRequest()
-    for path, text in (("Checkout.RedirectURL", checkout.redirect_url), ("redirectUrl", body.redirect_url)):
-        if text is not None and len(text) > _MAX_TEXT:
-            raise Invalid(path, "The URL is too long.")
-    terms = body.additional_search_terms or []
-    if len(terms) > 100 or any(len(term) > 512 for term in terms):
+    checkout = body.checkout or _NO_WISHES
+    _check_url("Checkout.RedirectURL", checkout.redirect_url)
+    _check_url("redirectUrl", body.redirect_url)
+    terms = tuple(body.additional_search_terms or ())
+    if terms and (len(terms) > 100 or max(map(len, terms)) > 512):
         raise Invalid("AdditionalSearchTerms", "At most 100 terms of 512 characters.")
     return InvoiceDraft(
         amount=amount_text(body.amount, "Amount"),
@@ -276,9 +273,14 @@ def _draft(call: Call[InvoiceRequest]) -> InvoiceDraft:
         redirect_automatically=checkout.redirect_automatically,
         default_language=_language(checkout.default_language),
         receipt=msgspec.json.encode(body.receipt) if body.receipt is not None else b"{}",
-        search_terms=tuple(terms),
+        search_terms=terms,
         callback_url=body.notification_url,
     )
+
+
+def _check_url(path: str, text: str | None) -> None:
+    if text is not None and len(text) > _MAX_TEXT:
+        raise Invalid(path, "The URL is too long.")
 
 
 def _methods(call: Call[InvoiceRequest], wanted: list[str] | None) -> tuple[str, ...] | None:
@@ -317,9 +319,10 @@ def _metadata(body: InvoiceRequest) -> bytes:
     if not is_null(body.order_id):
         assert isinstance(body.order_id, Raw)
         older["orderId"] = body.order_id
-    for name, text in (("itemDesc", body.description), ("buyerEmail", body.buyer_email)):
-        if text is not None:
-            older[name] = Raw(msgspec.json.encode(text))
+    if body.description is not None:
+        older["itemDesc"] = Raw(msgspec.json.encode(body.description))
+    if body.buyer_email is not None:
+        older["buyerEmail"] = Raw(msgspec.json.encode(body.buyer_email))
     if not older:
         return metadata
     return msgspec.json.encode(older | msgspec.json.decode(metadata, type=dict[str, Raw]))
