@@ -159,12 +159,10 @@ def _as_json_error(error: Exception) -> JsonError:
 
 
 @cache
-def _names(model: type) -> tuple[frozenset[str], tuple[tuple[str, Any], ...]]:
+def _names(model: type) -> tuple[frozenset[str], dict[str, Any]]:
     """The property names as encoded; those with a struct inside their type, and it."""
     fields = _fields(model).values()
-    return frozenset(name for name, _ in fields), tuple(
-        (name, inner) for name, inner in fields if inner is not None
-    )
+    return frozenset(name for name, _ in fields), {name: inner for name, inner in fields if inner is not None}
 
 
 @cache
@@ -203,10 +201,8 @@ def _is_canonical(value: Any, model: Any) -> bool:
         for name in value.keys() - names:
             if name.lower() in fields:
                 return False
-    for name, inner in nested:
-        if name in value and not _is_canonical(value[name], inner):
-            return False
-    return True
+    given = nested.keys() & value.keys()
+    return not given or all(_is_canonical(value[name], nested[name]) for name in given)
 
 
 def _canonical(raw: bytes, model: Any) -> bytes:
