@@ -99,34 +99,37 @@ class InvoiceBook(StoreBook):
             raise PaymentError("not-ready", ready.reason, 503)
         if draft.callback_url is not None:
             check_url(draft.callback_url, self._host.params, "callbackUrl")
-        now = self._host.clock.now()
-        engine = self._vault.engine
-        fee = engine.payment_fee() if store.settings.network_fee_mode is FeeMode.ALWAYS else 0
-        template = invoice_template(store, draft, self._host.params, self._rates, now, fee)
-        loop = asyncio.get_running_loop()
 
         def insert(txn: Txn) -> Sent:
-            if idempotency is not None:
-                known = find_answer(txn, idempotency, now)
-                if known is not None:
-                    invoice = load_invoice(txn, known.invoice_id)
-                    assert invoice is not None
-                    return Sent(invoice, known.answer)
-            check_open_invoices(txn, store_id, self.quotas.open_invoices)
-            current = self._stores.get(store_id, store)
-            tip = TipFacts(engine.cursor.height, fresh=False)
-            invoice, _ = insert_invoice(txn, current, template, self._host.params, self._host.entropy, tip)
-            if idempotency is not None:
-                keep_answer(txn, idempotency, invoice, now)
-            if current.chain is not None and invoice.key_index >= 0:
-                # In the turn after the next one, when the disk has got its work.
-                source = address_source(current.chain.text, self._host.params)
-                loop.call_soon(loop.call_soon, source.prepare)
-            return Sent(invoice)
+            return self._insert(txn, self._stores.get(store_id, store), draft, idempotency)
 
         sent = await self._vault.transact(insert)
         self._vault.bell.ring(topics_of(sent.invoice))
         return sent
+
+    def _insert(self, txn: Txn, store: Store, draft: InvoiceDraft, idempotency: Idempotency | None) -> Sent:
+        """The transaction that makes the invoice, or finds what an earlier call has made."""
+        host, engine = self._host, self._vault.engine
+        now = host.clock.now()
+        if idempotency is not None:
+            known = find_answer(txn, idempotency, now)
+            if known is not None:
+                invoice = load_invoice(txn, known.invoice_id)
+                assert invoice is not None
+                return Sent(invoice, known.answer)
+        fee = engine.payment_fee() if store.settings.network_fee_mode is FeeMode.ALWAYS else 0
+        template = invoice_template(store, draft, host.params, self._rates, now, fee)
+        check_open_invoices(txn, store.id, self.quotas.open_invoices)
+        tip = TipFacts(engine.cursor.height, fresh=False)
+        invoice, _ = insert_invoice(txn, store, template, host.params, host.entropy, tip)
+        if idempotency is not None:
+            keep_answer(txn, idempotency, invoice, now)
+        if store.chain is not None and invoice.key_index >= 0:
+            source = address_source(store.chain.text, host.params)
+            if source.undertake():  # in the turn after the next one, when the disk has got its work
+                loop = asyncio.get_running_loop()
+                loop.call_soon(loop.call_soon, source.prepare)
+        return Sent(invoice)
 
     async def create_btng_invoice(
         self, store_id: str, draft: BtngInvoiceDraft, *, idempotency: Idempotency | None = None

@@ -31,8 +31,9 @@ _SEPARATOR: Final = re.compile(r"[-_]")
 _WRAP: Final = {None: "wpkh({})", "legacy": "pkh({})", "p2sh": "sh(wpkh({}))", "taproot": "tr({})"}
 MAX_CONFIG: Final = 4096
 MAX_SOURCES: Final = 256
-AHEAD: Final = 16
-"""How many addresses of a descriptor are derived before they are asked for."""
+LEAST_AHEAD: Final = 8
+MOST_AHEAD: Final = 64
+"""How many addresses of a descriptor are derived ahead: between these, as many as were last taken at a time."""
 
 
 def chain_method_id(params: ChainParams) -> str:
@@ -121,14 +122,21 @@ def _invalid(reason: str) -> ValidationError:
 
 
 class AddressSource:
-    """Derives a descriptor's addresses, a few of them ahead of their use."""
+    """Derives a descriptor's addresses, some of them ahead of their use.
+
+    Those are for moments in which nothing else is to do, and one behind the other they cost a third less. What is
+    prepared may be lost or never used: only what was handed out is on record.
+    """
 
     def __init__(self, text: str, params: ChainParams) -> None:
         self._descriptor: Descriptor = parse_descriptors(text, params)[0]
         self._params = params
         self._ahead: dict[int, tuple[bytes, str]] = {}
-        self._next = self._made_to = 0
-        """The index behind the last one taken, and behind the last one prepared."""
+        self._next = 0
+        """The index behind the last one taken."""
+        self._taken = 0
+        """How many were taken since the last preparation."""
+        self._is_undertaken = False
 
     def derive(self, index: int) -> tuple[bytes, str]:
         """Script and address at `index`."""
@@ -140,21 +148,21 @@ class AddressSource:
     def take(self, index: int) -> tuple[bytes, str]:
         """The same, for one who is about to hand it out."""
         self._next = index + 1
-        self._made_to = max(self._made_to, self._next)
+        self._taken += 1
         return self._ahead.pop(index, None) or self.derive(index)
 
-    def prepare(self) -> None:
-        """Derive one of the addresses that follow the last one taken.
+    def undertake(self) -> bool:
+        """True for the first who asks since the last preparation: he sees to the next."""
+        first, self._is_undertaken = not self._is_undertaken, True
+        return first
 
-        For moments in which nothing else is to do. What is prepared may be lost or never used: only what was
-        handed out is on record.
-        """
-        if self._made_to - self._next >= AHEAD:
-            return
-        if len(self._ahead) >= 2 * AHEAD:
-            self._ahead.clear()  # left over from an index that went elsewhere
-        self._ahead[self._made_to] = self.derive(self._made_to)
-        self._made_to += 1
+    def prepare(self) -> None:
+        """Derive the addresses that follow the last one taken."""
+        count = max(LEAST_AHEAD, min(self._taken, MOST_AHEAD))
+        self._taken, self._is_undertaken = 0, False
+        wanted = range(self._next, self._next + count)
+        # Others are left over from indexes that went elsewhere.
+        self._ahead = {index: self._ahead.get(index) or self.derive(index) for index in wanted}
 
 
 _sources: dict[str, AddressSource] = {}

@@ -105,8 +105,9 @@ def test_addresses_prepared_ahead_are_those_that_are_derived() -> None:
     source, plain = AddressSource(method.text, REGTEST), AddressSource(method.text, REGTEST)
     for index in (0, 1, 2, 7, 8, 3, 4, 5):
         assert source.take(index) == plain.derive(index)
-        for _ in range(3):
-            source.prepare()
-    for _ in range(100):
+        assert source.undertake()
+        assert not source.undertake()
         source.prepare()
-    assert [source.take(index) for index in range(6, 40)] == [plain.derive(index) for index in range(6, 40)]
+    assert [source.take(index) for index in range(6, 400)] == [plain.derive(index) for index in range(6, 400)]
+    source.prepare()
+    assert [source.take(index) for index in range(400, 480)] == [plain.derive(index) for index in range(400, 480)]
