@@ -367,6 +367,8 @@ def test_pieces_at_once_give_their_result() -> None:
 
 async def test_busy_loop_gives_the_work_as_long_as_it_takes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
+    monkeypatch.setattr(turns, "TURN_S", 0.001)
+    monkeypatch.setattr(turns, "LONG_TURN_S", 0.01)
     monkeypatch.setattr(turns, "monotonic", lambda: now)
     runs = [0]
     others = [0.0, 0.004, 1.0]
