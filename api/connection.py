@@ -9,20 +9,19 @@ import asyncio
 import logging
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
-from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_writer import HttpVersion11, StreamWriter
+from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import _PAYLOAD_ACCESS_ERROR, ERROR, _ErrInfo
 
 from api.guard import IPAddress, parse_peer
-from gldnode.rpc.answer import JSON, JsonAnswer
+from api.onewrite import takes_one_write, write_at_once
+from gldnode.rpc.answer import JsonAnswer
 
 if TYPE_CHECKING:
     from api.server import LimitedServer
@@ -32,12 +31,6 @@ __all__ = ["LimitedProtocol"]
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {JSON}\r\n".encode()
-    for status in HTTPStatus
-}
-_ONE_WRITE = 1 << 16  # a larger body is not copied behind its headers
 
 
 class LimitedProtocol(web.RequestHandler):
@@ -247,9 +240,16 @@ class LimitedProtocol(web.RequestHandler):
                 self._current_request = None
             if request.writer.output_size > 0 and not response.prepared:
                 raise ConnectionError("the answer has begun already")  # an error cannot follow it on the wire
-            if isinstance(response, JsonAnswer) and response.is_plain and self._takes_plain(request):
+            if (
+                isinstance(response, JsonAnswer)
+                and response.is_plain
+                and takes_one_write(request)
+                and not self._upgraded
+            ):
                 self._keepalive = True
-                await self._write_plain(response)
+                write_at_once(self.transport, response)
+                if self._paused:
+                    await self._drain_helper()
                 return
             response, lost = await self.finish_response(request, response, None)
             if lost:
@@ -259,35 +259,6 @@ class LimitedProtocol(web.RequestHandler):
             self._request_in_progress = False
             if self._handler_waiter is not None:
                 self._handler_waiter.set_result(None)
-
-    def _takes_plain(self, request: web.BaseRequest) -> bool:
-        """HTTP/1.1 on a connection that is kept: no header depends on the request."""
-        return (
-            request.version == HttpVersion11
-            and request.keep_alive
-            and request.method != hdrs.METH_HEAD
-            and not self._upgraded
-        )
-
-    async def _write_plain(self, answer: JsonAnswer) -> None:
-        """Headers and body in one write. Raises ConnectionError."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            raise ClientConnectionResetError("the caller went away")
-        body = answer.body
-        head = b"%bContent-Length: %d\r\n%bDate: %b\r\n\r\n" % (
-            _STATUS_LINES[answer.status],
-            len(body),
-            answer.common.lines,
-            rfc822_formatted_time().encode(),
-        )
-        if len(body) <= _ONE_WRITE:
-            transport.write(head + body)
-        else:
-            transport.write(head)
-            transport.write(body)
-        if self._paused:
-            await self._drain_helper()
 
     async def _linger(self, payload: StreamReader) -> None:
         """Read what is left of a body for a while: closing at once could destroy the answer on its way."""

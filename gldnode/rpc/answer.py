@@ -1,7 +1,7 @@
 """An answer of JSON that is whole: most of what this server says.
 
 aiohttp makes a dictionary of headers for each answer and takes it apart again, in six calls. This one is a status
-and a body, and the connection (api/connection.py) writes it with fixed header lines in one piece. Given further
+and a body, and the connection (api/onewrite.py) writes it with fixed header lines in one piece. Given further
 headers, or to another server than ours, it is aiohttp's ordinary answer.
 """
 
