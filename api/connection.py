@@ -1,8 +1,8 @@
 """One HTTP connection: aiohttp's protocol with the limits it lacks, and without its task for every request.
 
 A connection has one task, which answers its requests one after the other. The first step of a request is taken at
-once where its last bytes arrive, in the name of that task; most requests end in it, and the task sleeps on. One
-that has to wait goes on in the task, as any coroutine does.
+once where its last bytes arrive, and each further one where what it waits for is done, in the name of that task,
+which sleeps on. It takes over, as of any coroutine, where it is cancelled or a request waits for no future.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ class LimitedProtocol(web.RequestHandler):
         "_has_paused",
         "_has_read",
         "_header_timer",
+        "_idle",
         "_is_over",
         "_limits",
         "_reader_timer",
@@ -59,8 +60,10 @@ class LimitedProtocol(web.RequestHandler):
         self._has_read = False
         self._wire: asyncio.Transport | None = None
         """The transport until it is gone: aiohttp lets go of one that it has closed."""
+        self._idle: asyncio.Future[None] | None = None
+        """What the task sleeps on; `_waiter` is the same, but None while a request is under way."""
         self._begun: tuple[Coroutine[Any, Any, None], Any] | None = None
-        """A request whose first step was taken, and what it waits for."""
+        """A request under way outside the task's own steps, and what it waits for."""
         self._is_over = False
         self._has_paused = False
         # One less than where the parser stops: it also counts a request under way whose body came late.
@@ -123,13 +126,29 @@ class LimitedProtocol(web.RequestHandler):
     # --- requests ---
 
     def _begin(self, idle: "asyncio.Future[None]") -> None:
-        """Take the first step of the request that has come; wake the task where there is more to do."""
+        """Take the first step of the request that has come."""
         task = self._task_handler
         if task is None or asyncio.current_task(self._loop) is not None:
             idle.set_result(None)
+        else:
+            self._step(self._answer_next(), task, idle)
+
+    def _go_further(self, waited_for: "asyncio.Future[Any]") -> None:
+        """Take the next step of the request under way, unless the task has taken it over or is about to."""
+        idle, task, begun = self._idle, self._task_handler, self._begun
+        if begun is None or begun[1] is not waited_for or idle is None or idle.done():
             return
-        work = self._answer_next()
-        self._waiter = None  # nobody is idle during the step
+        if task is None:  # the caller went away; what was begun ends all the same
+            idle.set_result(None)
+        else:
+            self._begun = None
+            self._step(begun[0], task, idle)
+
+    def _step(
+        self, work: Coroutine[Any, Any, None], task: "asyncio.Task[None]", idle: "asyncio.Future[None]"
+    ) -> None:
+        """Let `work` run until it waits or ends; wake the task where there is more to do for it."""
+        self._waiter = None  # nobody is idle
         asyncio._enter_task(self._loop, task)
         try:
             waits_for = work.send(None)
@@ -138,10 +157,14 @@ class LimitedProtocol(web.RequestHandler):
         except asyncio.CancelledError:  # as if the task had been cancelled: it closed the connection
             more = True
         else:
-            self._begun, more = (work, waits_for), True
+            self._begun = (work, waits_for)
+            if asyncio.isfuture(waits_for):
+                waits_for.add_done_callback(self._go_further)
+                return
+            more = True
         finally:
             asyncio._leave_task(self._loop, task)
-            self._waiter = idle
+        self._waiter = idle
         if more and not idle.done():
             idle.set_result(None)
 
@@ -164,16 +187,16 @@ class LimitedProtocol(web.RequestHandler):
                 self._watch_reader()
 
     async def _sleep(self) -> None:
-        self._waiter = self._loop.create_future()
+        self._idle = self._waiter = self._loop.create_future()
         cancelled = None
         try:
-            await self._waiter
+            await self._idle
         except asyncio.CancelledError as error:
             if self._begun is None:
                 raise
             cancelled = error
         finally:
-            self._waiter = None
+            self._idle = self._waiter = None
         if cancelled is not None and self._begun is not None:
             begun, self._begun = self._begun, None
             await _go_on(*begun, cancelled)

@@ -61,6 +61,15 @@ async def at_once(request: web.Request) -> web.StreamResponse:
     raise AssertionError
 
 
+async def again(request: web.Request) -> web.StreamResponse:
+    """Waits, then longer than its time limit lets it, and once more."""
+    await asyncio.sleep(0.005)
+    begun.set()
+    answer = await late(request)
+    await asyncio.sleep(0.005)
+    return answer
+
+
 async def torn(request: web.Request) -> web.StreamResponse:
     """Fails behind the beginning of its answer."""
     response = web.StreamResponse()
@@ -81,7 +90,9 @@ async def fails(request: web.Request) -> web.StreamResponse:
     raise ZeroDivisionError
 
 
-HANDLERS = {handler.__name__: handler for handler in (plain, waits, late, at_once, torn, large, huge, fails)}
+HANDLERS = {
+    handler.__name__: handler for handler in (plain, waits, late, again, at_once, torn, large, huge, fails)
+}
 
 
 async def by_name(request: web.Request) -> web.StreamResponse:
@@ -171,8 +182,9 @@ async def test_a_large_answer_arrives_whole(node: Running) -> None:
     assert data.count(b"x" * LARGE + b'"') == 2
 
 
-async def test_a_time_limit_begun_in_the_first_step_holds(node: Running) -> None:
-    data = await node.wire.exchange(post("late") + post("late", LAST))
+@pytest.mark.parametrize("name", ["late", "again"])
+async def test_a_time_limit_holds_in_whatever_step_it_begins(node: Running, name: str) -> None:
+    data = await node.wire.exchange(post(name) + post(name, LAST))
     assert data.count(b'"late"') == 2
 
 
@@ -200,11 +212,12 @@ async def test_a_failing_handler_is_answered_and_the_connection_goes_on(node: Ru
     assert b"ZeroDivisionError" not in data
 
 
-async def test_a_caller_that_goes_away_is_done_with(node: Running) -> None:
+@pytest.mark.parametrize("name", ["waits", "again"])
+async def test_a_caller_that_goes_away_is_done_with(node: Running, name: str) -> None:
     address = node.sites.addresses[0]
     for _ in range(3):
         _, writer = await asyncio.open_connection(*address)
-        writer.write(post("waits"))
+        writer.write(post(name))
         await writer.drain()
         await asyncio.sleep(0.005)
         writer.close()
@@ -261,13 +274,14 @@ async def test_who_reads_slowly_is_waited_for() -> None:
         assert received > 10 * LARGE
 
 
-async def test_a_request_under_way_is_answered_when_the_sites_stop() -> None:
+@pytest.mark.parametrize(("name", "answer"), [("waits", {"path": "/wallet/waits", "bytes": 2}), ("again", "late")])
+async def test_a_request_under_way_is_answered_when_the_sites_stop(name: str, answer: object) -> None:
     async with running_sites(StubHost(), rpc=by_name) as running:
         begun.clear()
-        asked = asyncio.create_task(Wire(running.sites.addresses[0]).exchange(post("waits/1")))
+        asked = asyncio.create_task(Wire(running.sites.addresses[0]).exchange(post(name)))
         await begun.wait()
         await running.sites.stop()
-        assert parse_answer(await asked).json["path"] == "/wallet/waits/1"
+        assert parse_answer(await asked).json == answer
 
 
 @pytest.mark.parametrize("path", ["/api/v1/stores/\xff/invoices", "/wallet/\xff", "/api/v1/stores/%ff/invoices"])

@@ -48,6 +48,17 @@ async def late(request: web.Request) -> web.StreamResponse:
     return await _say(request)
 
 
+async def often(request: web.Request) -> web.StreamResponse:
+    """Waits several times, for as long as its time limits let it."""
+    for _ in range(3):
+        try:
+            async with asyncio.timeout(0.001):
+                await asyncio.sleep(random.choice((0, 0.0005, 0.001, 0.002)))
+        except TimeoutError:
+            pass
+    return await _say(request)
+
+
 async def large(request: web.Request) -> web.StreamResponse:
     return await _say(request, "x" * _LARGE)
 
@@ -69,7 +80,7 @@ async def fails(request: web.Request) -> web.StreamResponse:
     raise ZeroDivisionError("never told")
 
 
-_HANDLERS = {one.__name__: one for one in (plain, waits, late, large, headed, grouped, fails)}
+_HANDLERS = {one.__name__: one for one in (plain, waits, late, often, large, headed, grouped, fails)}
 
 
 async def _by_name(request: web.Request) -> web.StreamResponse:
