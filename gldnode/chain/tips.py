@@ -4,6 +4,7 @@ from itertools import islice
 
 from gldnode.chain import entry as flags
 from gldnode.chain.active import ActiveChain
+from gldnode.chain.entry import BlockEntry
 from gldnode.chain.index import BlockIndex
 from gldnode.chain.options import ChainTip, TipStatus
 from gldnode.events import Rival
@@ -38,11 +39,18 @@ def strongest_rival(index: BlockIndex, active: ActiveChain) -> Rival | None:
     """The best branch beside the active chain whose work is at most one block short of the tip's."""
     tip = active.tip_entry
     enough = tip.prev.chain_work if tip.prev is not None else tip.chain_work
-    # One call into C: the validation thread cannot add an entry in the middle of it.
-    newest = list(islice(reversed(index.entries.values()), NEWEST))
-    near = [e for e in newest if e.chain_work >= enough and not e.is_failed and not active.contains(e)]
+    near = [e for e in _newest(index) if e.chain_work >= enough and not e.is_failed and not active.contains(e)]
     for entry in sorted(near, key=lambda entry: -entry.chain_work):
         fork = active.fork_with(entry)
         if fork is not tip:
             return Rival(entry.hash, entry.height, fork.height)
     return None
+
+
+def _newest(index: BlockIndex) -> list[BlockEntry]:
+    """The entries that came last, from any thread."""
+    while True:
+        try:
+            return list(islice(reversed(index.entries.values()), NEWEST))
+        except RuntimeError:  # the validation thread has added one between two of these calls
+            continue

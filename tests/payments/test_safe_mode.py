@@ -1,9 +1,12 @@
 """Two branches of nearly equal work: the shop waits until one of them has won."""
 
+from collections.abc import Iterator, ValuesView
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gldnode.chain.entry import BlockEntry
 from payments.invoice import Status
 from tests.support.till import Till, open_till
 
@@ -18,6 +21,36 @@ async def fork(till: Till) -> None:
     rival = till.node.chain.rival()
     assert rival is not None
     assert rival.height == rival.fork_height + 1 == till.node.chain.tip.height
+
+
+async def test_a_rival_is_found_while_a_block_arrives(tmp_path: Path) -> None:
+    """The validation thread may add an entry between any two calls of the thread that looks."""
+
+    class Growing(dict[bytes, BlockEntry]):
+        grown = False
+
+        def values(self) -> Any:
+            if self.grown:
+                return super().values()
+            self.grown = True
+            return Interrupted(self)
+
+    class Interrupted(ValuesView[BlockEntry]):
+        def __reversed__(self) -> Iterator[BlockEntry]:
+            entries: Growing = self._mapping  # type: ignore[attr-defined]  # typeshed does not tell of it
+            backwards = reversed(dict.values(entries))
+            entries[bytes(32)] = till.node.chainstate.tip_entry
+            return backwards
+
+    async with open_till(tmp_path) as till:
+        await fork(till)
+        index = till.node.chainstate._index
+        expected = till.node.chain.rival()
+        plain, growing = index.entries, Growing(index.entries)
+        index.entries = growing
+        assert till.node.chain.rival() == expected
+        assert growing.grown
+        index.entries = plain
 
 
 async def test_nothing_settles_while_two_tips_compete(tmp_path: Path) -> None:
