@@ -103,7 +103,7 @@ class InvoiceBook(StoreBook):
         def insert(txn: Txn) -> Sent:
             return self._insert(txn, self._stores.get(store_id, store), draft, idempotency)
 
-        sent = await self._vault.transact(insert)
+        sent = await self._vault.transact(insert, in_crowds=True)
         self._vault.bell.ring(topics_of(sent.invoice))
         return sent
 

@@ -73,10 +73,14 @@ class Vault:
             raise PaymentError("store-not-found", "The store was not found", 404)
         return self._database
 
-    async def transact(self, work: Callable[[Txn], T]) -> T:
-        """A transaction for a caller. Raises PaymentError 503 when it cannot be written (disk full)."""
+    async def transact(self, work: Callable[[Txn], T], *, in_crowds: bool = False) -> T:
+        """A transaction for a caller, of a kind that comes `in_crowds` or one by one.
+
+        Raises PaymentError 503 when it cannot be written (disk full).
+        """
+        database = self.database
         try:
-            return await self.database.transact(work)
+            return await (database.transact_together(work) if in_crowds else database.transact(work))
         except CommitFailed as error:
             log.error("payment records were not written: %s", error)
             raise PaymentError("not-available", "The payment records cannot be written now", 503) from error

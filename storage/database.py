@@ -6,6 +6,9 @@ a worker thread writes with one sync while the next group gathers. A transaction
 is on disk; then its `transact` returns. If the write fails, every `transact` of that group, and of the one
 that was gathered on top of it, raises CommitFailed, and nothing of either remains.
 
+`transact_together` is for what comes in crowds: the functions of one turn of the loop run at its end, one behind
+the other, and find each other's code and data in the processor's caches.
+
 `transact_in_turns` is for work of more than some milliseconds: its function is a generator, and the loop goes on
 between its pieces. The transactions that come meanwhile stand in line and run behind it, in their order.
 """
@@ -176,23 +179,24 @@ class ReadSnapshot(DocumentReader):
 class _Group:
     """Transactions that one write makes durable together."""
 
-    __slots__ = ("error", "overlay", "sync", "waiters")
+    __slots__ = ("error", "outcomes", "overlay", "sync")
 
     def __init__(self) -> None:
         self.overlay = Overlay()
         self.sync = False
         self.error: BaseException | None = None
         """What its write ended with."""
-        self.waiters: list[asyncio.Future[None]] = []
+        self.outcomes: list[tuple[asyncio.Future[Any], Any]] = []
+        """Of its transactions: what their callers wait for, and what they then get."""
 
     def settle(self, error: BaseException | None) -> None:
-        for waiter in self.waiters:
-            if waiter.done():
+        for outcome, result in self.outcomes:
+            if outcome.done():
                 continue  # its caller was cancelled
             if error is None:
-                waiter.set_result(None)
+                outcome.set_result(result)
             else:
-                waiter.set_exception(_failure(error))
+                outcome.set_exception(_failure(error))
 
 
 def _failure(error: BaseException) -> CommitFailed:
@@ -223,6 +227,8 @@ class Database:
         self._writing: _Group | None = None
         self._line: _Line | None = None
         """None while nobody stands in it: then a transaction runs at once."""
+        self._crowd: list[tuple[Callable[[Txn], Any], bool, asyncio.Future[Any]]] = []
+        """Transactions that run together at the end of this turn of the loop."""
         self._closed = False
 
     @property
@@ -246,16 +252,29 @@ class Database:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._adopt(loop)
+        outcome: asyncio.Future[T] = loop.create_future()
         if self._line is None:
-            result, changes = self._run(fn)
-            waiter = self._join(changes, sync)
+            self._join(*self._run(fn), sync, outcome)
         else:
             async with self._in_line():
-                result, changes = self._run(fn)
-                waiter = self._join(changes, sync)
-        if waiter is not None:
-            await waiter
-        return result
+                self._join(*self._run(fn), sync, outcome)
+        return await outcome
+
+    async def transact_together(self, fn: Callable[[Txn], T], *, sync: bool = True) -> T:
+        """`transact` for what may come in crowds: a little later, and cheaper.
+
+        A caller that is cancelled before the end of the turn leaves nothing behind.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._adopt(loop)
+        if self._line is not None:
+            return await self.transact(fn, sync=sync)
+        outcome: asyncio.Future[T] = loop.create_future()
+        self._crowd.append((fn, sync, outcome))
+        if len(self._crowd) == 1:
+            loop.call_soon(self._run_crowd)
+        return await outcome
 
     async def transact_in_turns(self, fn: Callable[[Txn], Pieces[T]], *, sync: bool = True) -> T:
         """`transact` for long work: `fn` gives pieces (a generator), and between them the loop serves others.
@@ -267,17 +286,16 @@ class Database:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._adopt(loop)
+        outcome: asyncio.Future[T] = loop.create_future()
         async with self._in_line():
             result, changes = await self._run_in_turns(fn)
             # The last piece, and this, are one step: what the pieces have read is still true.
-            waiter = self._join(changes, sync)
-        if waiter is not None:
-            await waiter
-        return result
+            self._join(result, changes, sync, outcome)
+        return await outcome
 
     def transact_blocking(self, fn: Callable[[Txn], T], *, sync: bool = True) -> T:
         """`transact` for where no loop runs: start-up, tools, tests. Writes in the calling thread."""
-        if self._gathering is not None or self._writing is not None or self._line is not None:
+        if self._is_busy:
             raise StorageError(f"{self._name}: transactions of the event loop are under way")
         result, changes = self._run(fn)
         if changes:
@@ -303,6 +321,7 @@ class Database:
         """The caller's turn. Whoever comes before the line is empty again goes to its end."""
         line = self._line
         if line is None:
+            self._run_crowd()  # it came first
             line = self._line = _Line()
         line.length += 1
         try:
@@ -313,8 +332,22 @@ class Database:
             if not line.length and self._line is line:
                 self._line = None
 
-    def _join(self, changes: dict[bytes, bytes | None], sync: bool) -> asyncio.Future[None] | None:
-        """Gather what a transaction has written. What to wait for until it is durable; None for nothing."""
+    def _run_crowd(self) -> None:
+        crowd, self._crowd = self._crowd, []
+        for fn, sync, outcome in crowd:
+            if outcome.done():
+                continue  # its caller was cancelled
+            try:
+                result, changes = self._run(fn)
+            except Exception as error:
+                outcome.set_exception(error)
+            else:
+                self._join(result, changes, sync, outcome)
+
+    def _join(
+        self, result: T, changes: dict[bytes, bytes | None], sync: bool, outcome: "asyncio.Future[T]"
+    ) -> None:
+        """Gather what a transaction has written. Its outcome is `result` once that is durable."""
         loop, group = self._loop, self._gathering
         assert loop is not None
         if changes:
@@ -330,10 +363,14 @@ class Database:
             # Nothing to write, but what it read may still be on its way to the disk.
             group = group or self._writing
             if group is None:
-                return None
-        waiter = loop.create_future()
-        group.waiters.append(waiter)
-        return waiter
+                outcome.set_result(result)
+                return
+        group.outcomes.append((outcome, result))
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether there are transactions of the event loop that have not come to their end."""
+        return bool(self._gathering or self._writing or self._line or self._crowd)
 
     def _under_way(self) -> tuple[_Group, ...]:
         """What transactions see on top of the engine below, newest first."""
@@ -436,13 +473,13 @@ class Database:
 
     def _adopt(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve another loop: the one before must have ended (tests run one after another)."""
-        is_busy = self._gathering or self._writing or self._line
-        if self._loop is not None and not self._loop.is_closed() and is_busy:
+        if self._loop is not None and not self._loop.is_closed() and self._is_busy:
             raise StorageError(f"{self._name} is in use by another event loop")
         if self._writing is not None or self._gathering is not None:
             for group in (self._writing, self._gathering):
                 if group is not None:
-                    group.waiters.clear()
+                    group.outcomes.clear()
             self._drain()
         self._line = None
+        self._crowd.clear()
         self._loop = loop
