@@ -158,7 +158,7 @@ class LimitedProtocol(web.RequestHandler):
             more = True
         else:
             self._begun = (work, waits_for)
-            if asyncio.isfuture(waits_for):
+            if isinstance(waits_for, asyncio.Future):
                 waits_for.add_done_callback(self._go_further)
                 return
             more = True

@@ -141,9 +141,20 @@ def _parse_address(text: str) -> IPAddress | None:
 
 def client_network(request: web.BaseRequest, trusted: Sequence[IPNetwork]) -> tuple[int, int] | None:
     """The client's address, of IPv6 the /64, as a key that is quick to look up."""
-    address = client_address(request, trusted)
-    if address is None:
-        return None
+    if trusted:
+        address = client_address(request, trusted)
+        return None if address is None else _network_of(address)
+    peer = request.protocol.peername if request.transport is not None else None
+    return _peer_network(peer[0]) if isinstance(peer, tuple) and peer else None
+
+
+@lru_cache(maxsize=4096)
+def _peer_network(text: str) -> tuple[int, int] | None:
+    address = _parse_address(text)
+    return None if address is None else _network_of(address)
+
+
+def _network_of(address: IPAddress) -> tuple[int, int]:
     return (4, int(address)) if isinstance(address, IPv4Address) else (6, int(address) >> 64)
 
 

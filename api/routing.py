@@ -209,7 +209,9 @@ def path_handler(route: Route, context: ApiContext, gate: Gate) -> PathHandler:
             if route.body is None:
                 body = NO_BODY
             else:
-                raw = await read_body(request, route.max_bytes, context.limits.body_timeout_s)
+                raw = whole_body(request, route.max_bytes)
+                if raw is None:
+                    raw = await read_body(request, route.max_bytes, context.limits.body_timeout_s)
                 body = _model_of(raw, request, route, route.body)
             call = Call(request, context, route, path, query, body, who, store_id)
             return _respond(await route.handler(call), route.status)
@@ -238,21 +240,43 @@ def json_response(value: Any, status: int = 200) -> JsonAnswer:
 
 async def read_body(request: web.BaseRequest, max_bytes: int, timeout_s: float) -> bytes:
     """The whole body. Raises ApiError: too large, too slow, or broken framing."""
-    if (request.content_length or 0) > max_bytes:
-        raise ApiError(413, "body-too-large", f"The body is larger than {max_bytes} bytes.")
+    body = whole_body(request, max_bytes)
+    if body is not None:
+        return body
     try:
-        if request.content.is_eof():  # it came with the headers: no need for a timer
-            body = request.content.read_nowait()
-        else:
-            async with asyncio.timeout(timeout_s):
-                body = await _gather(request, max_bytes)
+        async with asyncio.timeout(timeout_s):
+            body = await _gather(request, max_bytes)
     except TimeoutError as error:
         raise ApiError(408, "request-timeout", "The request's body took too long.") from error
     except (web.RequestPayloadError, HttpProcessingError) as error:
-        raise ApiError(400, "malformed-request", "The request's body is not well-formed HTTP.") from error
+        raise _broken() from error
     if len(body) > max_bytes:
-        raise ApiError(413, "body-too-large", f"The body is larger than {max_bytes} bytes.")
+        raise _too_large(max_bytes)
     return body
+
+
+def whole_body(request: web.BaseRequest, max_bytes: int) -> bytes | None:
+    """The body where it came with the headers, as most do; None: read_body. Raises ApiError as that does."""
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
+    content = request.content
+    if not content.is_eof():
+        return None
+    try:
+        body = content.read_nowait()
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise _broken() from error
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    return body
+
+
+def _too_large(max_bytes: int) -> ApiError:
+    return ApiError(413, "body-too-large", f"The body is larger than {max_bytes} bytes.")
+
+
+def _broken() -> ApiError:
+    return ApiError(400, "malformed-request", "The request's body is not well-formed HTTP.")
 
 
 async def _gather(request: web.BaseRequest, max_bytes: int) -> bytes:

@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -50,7 +50,6 @@ _LEGACY_STATUS = {
 }
 _WITH_METHODS = Param("includePaymentMethods", ParamKind.FLAG, summary="Fill `paymentMethods`.")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z]{2,8})?")
-_NO_WISHES = CheckoutRequest()
 _MAX_TEXT = 2048
 _PAGE = 500
 
@@ -78,7 +77,7 @@ def invoice_of(call: Call[Any]) -> Invoice:
 )
 async def create_invoice(call: Call[InvoiceRequest]) -> JsonAnswer:
     draft = _draft(call)
-    render: Callable[[Invoice], bytes] = lambda invoice: invoice_json(call.context, invoice)  # noqa: E731
+    render = partial(invoice_json, call.context)
     result = await call.context.service.create_invoice(call.store, draft, idempotency=idempotency_of(call, render))
     return sent(result, render)
 
@@ -253,28 +252,37 @@ async def activate_payment_method(call: Call[None]) -> None:
 
 def _draft(call: Call[InvoiceRequest]) -> InvoiceDraft:
     body = call.body
-    checkout = body.checkout or _NO_WISHES
-    _check_url("Checkout.RedirectURL", checkout.redirect_url)
+    checkout = body.checkout
+    if checkout is not None:
+        _check_url("Checkout.RedirectURL", checkout.redirect_url)
     _check_url("redirectUrl", body.redirect_url)
     terms = tuple(body.additional_search_terms or ())
     if terms and (len(terms) > 100 or max(map(len, terms)) > 512):
         raise Invalid("AdditionalSearchTerms", "At most 100 terms of 512 characters.")
-    return InvoiceDraft(
+    draft = InvoiceDraft(
         amount=amount_text(body.amount, "Amount"),
         currency=(body.currency or "").strip() or None,
         metadata=_metadata(body),
+        redirect_url=body.redirect_url,
+        receipt=msgspec.json.encode(body.receipt) if body.receipt is not None else b"{}",
+        search_terms=terms,
+        callback_url=body.notification_url,
+    )
+    return draft if checkout is None else _with_wishes(call, draft, checkout)
+
+
+def _with_wishes(call: Call[InvoiceRequest], draft: InvoiceDraft, checkout: CheckoutRequest) -> InvoiceDraft:
+    return msgspec.structs.replace(
+        draft,
         speed_policy=enum_of(SpeedPolicy, checkout.speed_policy, "checkout.speedPolicy"),
         expiration_s=duration(checkout.expiration_minutes, "checkout.expirationMinutes", 60),
         monitoring_s=duration(checkout.monitoring_minutes, "checkout.monitoringMinutes", 60),
         payment_tolerance=amount_text(checkout.payment_tolerance, "Checkout.PaymentTolerance"),
         payment_methods=_methods(call, checkout.payment_methods),
         default_payment_method=_method(call, checkout.default_payment_method),
-        redirect_url=checkout.redirect_url or body.redirect_url,
+        redirect_url=checkout.redirect_url or draft.redirect_url,
         redirect_automatically=checkout.redirect_automatically,
         default_language=_language(checkout.default_language),
-        receipt=msgspec.json.encode(body.receipt) if body.receipt is not None else b"{}",
-        search_terms=terms,
-        callback_url=body.notification_url,
     )
 
 
