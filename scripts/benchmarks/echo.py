@@ -1,7 +1,9 @@
 """A bare aiohttp server that echoes JSON, in a process of its own: the limit of HTTP here."""
 
 import asyncio
+import sys
 
+import uvloop
 from aiohttp import web
 
 
@@ -21,4 +23,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main()) if "uvloop" in sys.argv[1:] else asyncio.run(main())

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from hashlib import sha256
+from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from gldnode.clock import SystemClock
 from gldnode.params import BTC_REGTEST
 from gldnode.primitives.block import parse_block
 from scripts.benchmarks.chaindata import read_blocks
+from scripts.benchmarks.httpload import Client
 from scripts.benchmarks.report import Figure
 from tests.support.daemon import DaemonProcess
 
@@ -36,41 +38,6 @@ __all__ = ["run"]
 EMPTY = 1000
 CONNECTIONS = 64
 WARM_UP_S = 0.5
-
-
-class _Client(asyncio.Protocol):
-    """One connection: sends the next of its requests when an answer is complete."""
-
-    def __init__(self, requests: Sequence[bytes], latencies: list[float]) -> None:
-        self._requests = requests
-        self._next = 0
-        self._latencies = latencies
-        self._missing = -1
-        self._sent = 0.0
-        self._transport: Any = None
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._send()
-
-    def _send(self) -> None:
-        self._sent = time.perf_counter()
-        self._missing = -1
-        self._transport.write(self._requests[self._next % len(self._requests)])
-        self._next += 1
-
-    def data_received(self, data: bytes) -> None:
-        if self._missing < 0:
-            head, _, body = data.partition(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise SystemExit(f"unexpected answer: {data[:300]!r}")
-            length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
-            self._missing = length - len(body)
-        else:
-            self._missing -= len(data)
-        if self._missing <= 0:
-            self._latencies.append(time.perf_counter() - self._sent)
-            self._send()
 
 
 def _post(port: int, auth: str, body: bytes) -> bytes:
@@ -82,20 +49,18 @@ def _post(port: int, auth: str, body: bytes) -> bytes:
 
 
 async def _load(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> list[float]:
-    loop = asyncio.get_running_loop()
     latencies: list[float] = []
-    transports = []
     share = max(1, len(requests) // connections)
+    clients = []
     for number in range(connections):
         own = requests[number * share : (number + 1) * share] or requests
-        transport, _ = await loop.create_connection(lambda own=own: _Client(own, latencies), "127.0.0.1", port)
-        transports.append(transport)
+        clients.append(await Client.connect(port, cycle(own).__next__, latencies))
     await asyncio.sleep(WARM_UP_S)
     latencies.clear()
     await asyncio.sleep(seconds)
     taken = list(latencies)
-    for transport in transports:
-        transport.abort()
+    for client in clients:
+        client.stop()
     return taken
 
 
@@ -211,13 +176,10 @@ def _beside_blocks(
     latencies: list[float] = []
 
     async def ask() -> None:
-        loop = asyncio.get_running_loop()
         request = _post(daemon.port, auth, _call("getblockcount"))
-        transport, _ = await loop.create_connection(
-            lambda: _Client([request], latencies), "127.0.0.1", daemon.port
-        )
-        await loop.run_in_executor(None, feeder.run)
-        transport.abort()
+        client = await Client.connect(daemon.port, lambda: request, latencies)
+        await asyncio.to_thread(feeder.run)
+        client.stop()
 
     uvloop.run(ask())
     latencies.sort()
