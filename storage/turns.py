@@ -12,7 +12,7 @@ T = TypeVar("T")
 Pieces = Generator[None, None, T]
 """Work that yields wherever it may pause; a piece between two yields takes a fraction of a millisecond."""
 
-TURN_S: Final = 0.001
+TURN_S: Final = 0.002
 """How long the pieces go on before the loop has its turn. A request needs some turns of the loop for an answer."""
 LONG_TURN_S: Final = 0.01
 """At most. A busy loop gives the work as long as it took for the others: half of the time, so that it ends."""
