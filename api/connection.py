@@ -164,7 +164,8 @@ class LimitedProtocol(web.RequestHandler):
             more = True
         finally:
             asyncio._leave_task(self._loop, task)
-        self._waiter = idle
+            if self._begun is None:
+                self._waiter = idle
         if more and not idle.done():
             idle.set_result(None)
 

@@ -284,6 +284,25 @@ async def test_a_request_under_way_is_answered_when_the_sites_stop(name: str, an
         assert parse_answer(await asked).json == answer
 
 
+async def test_a_request_that_cannot_even_be_made_leaves_nothing_behind() -> None:
+    def cannot(*parts: object) -> web.Request:
+        raise ZeroDivisionError
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: None)
+    try:
+        async with running_sites(StubHost(), rpc=by_name) as running:
+            server = running.sites._default.server
+            assert server is not None
+            server.request_factory = cannot
+            assert await running.wire.exchange(post("plain")) == b""
+            async with asyncio.timeout(5):
+                while server.connections:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+    finally:
+        loop.set_exception_handler(None)
+
+
 @pytest.mark.parametrize("path", ["/api/v1/stores/\xff/invoices", "/wallet/\xff", "/api/v1/stores/%ff/invoices"])
 async def test_bytes_that_are_no_text_are_no_path(node: Running, path: str) -> None:
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: token x\r\n{LAST}\r\n"
