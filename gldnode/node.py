@@ -33,7 +33,7 @@ from gldnode.primitives.hashes import BlockHash, Txid
 from gldnode.primitives.tx import OutPoint, Tx
 from storage.database import Database
 from storage.errors import StorageError
-from storage.kv import KV
+from storage.kv import KV, WRITE_BUFFER
 from storage.leveldb import LevelKV
 from storage.memory import MemoryKV
 
@@ -367,8 +367,9 @@ class Node:
         self._opened.append(kv)
         return kv
 
-    def open_database(self, path: Path) -> Database:
-        kv: KV = MemoryKV() if self._in_memory else LevelKV.open(path)
+    def open_database(self, path: Path, *, write_buffer_bytes: int = WRITE_BUFFER) -> Database:
+        size = write_buffer_bytes
+        kv: KV = MemoryKV() if self._in_memory else LevelKV.open(path, write_buffer_bytes=size)
         database = Database(kv, name=path.name)
         self._opened.append(database)
         return database

@@ -15,7 +15,7 @@ from gldnode.primitives.coin import Coin
 from gldnode.primitives.hashes import BlockHash, Txid
 from gldnode.primitives.tx import OutPoint, Tx
 from storage.database import Database
-from storage.kv import KV
+from storage.kv import KV, WRITE_BUFFER
 
 __all__ = ["ChainView", "HintQueue", "MempoolTxInfo", "MempoolView", "NodeHost", "Plugin", "UnknownCursor"]
 
@@ -141,7 +141,7 @@ class NodeHost(Protocol):
 
     def open_kv(self, path: Path) -> KV: ...
 
-    def open_database(self, path: Path) -> Database: ...
+    def open_database(self, path: Path, *, write_buffer_bytes: int = WRITE_BUFFER) -> Database: ...
 
     async def next_steps(self, cursor: Cursor, limit: int, *, with_undo: bool = False) -> Sequence[ChainStep]:
         """What follows `cursor`: connected blocks in order, or disconnects back to the active chain.

@@ -7,9 +7,12 @@ Failures raise `StorageError`.
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
-__all__ = ["KV", "KVReader", "Snapshot", "WriteBatch", "key_range", "prefix_end"]
+__all__ = ["KV", "WRITE_BUFFER", "KVReader", "Snapshot", "WriteBatch", "key_range", "prefix_end"]
+
+WRITE_BUFFER: Final = 4 << 20
+"""Bytes that gather in memory (and in a log that the next start reads) before the engine makes a table of them."""
 
 
 class WriteBatch:

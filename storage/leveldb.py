@@ -20,7 +20,7 @@ from typing import Any, Self
 import plyvel
 
 from storage.errors import DatabaseCorrupt, DatabaseLocked, StorageError
-from storage.kv import KV, WriteBatch, key_range
+from storage.kv import KV, WRITE_BUFFER, WriteBatch, key_range
 from storage.prefix import PrefixKV
 from storage.tornlog import cut_torn_log
 
@@ -61,7 +61,7 @@ class LevelKV:
         path: Path,
         *,
         cache_bytes: int = 8 * _MIB,
-        write_buffer_bytes: int = 4 * _MIB,
+        write_buffer_bytes: int = WRITE_BUFFER,
         max_open_files: int = 64,
         bloom_bits: int = 10,
         compress: bool = True,

@@ -30,7 +30,7 @@ class RecordingKV(MemoryKV):
 class RecordingNode(HostNode):
     recorded: RecordingKV
 
-    def open_database(self, path: Path) -> Database:
+    def open_database(self, path: Path, *, write_buffer_bytes: int = 0) -> Database:
         self.recorded = RecordingKV()
         return Database(self.recorded, name=path.name)
 

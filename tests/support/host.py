@@ -15,6 +15,7 @@ from gldnode.params import REGTEST, ChainParams
 from gldnode.primitives.hashes import BlockHash
 from gldnode.script.templates import p2wsh_script
 from storage.database import Database
+from storage.kv import WRITE_BUFFER
 from storage.leveldb import LevelKV
 
 __all__ = ["ANYONE", "HostNode", "host_node"]
@@ -26,8 +27,8 @@ ANYONE = p2wsh_script(b"\x51")
 class HostNode(Node):
     """A `Node` whose chain forgets everything at the end and whose databases are on disk."""
 
-    def open_database(self, path: Path) -> Database:
-        database = Database(LevelKV.open(path), name=path.name)
+    def open_database(self, path: Path, *, write_buffer_bytes: int = WRITE_BUFFER) -> Database:
+        database = Database(LevelKV.open(path, write_buffer_bytes=write_buffer_bytes), name=path.name)
         self._opened.append(database)
         return database
 
