@@ -160,7 +160,7 @@ async def test_stopped_in_the_middle_it_is_booked_once_at_the_next_start(
     await till.stop_payments()
     content = FaultKV(content=kv.content())
     mining.cancel()
-    till.node.open_database = lambda path: Database(content)  # type: ignore[method-assign]
+    till.node.open_database = lambda path, write_buffer_bytes=0: Database(content)  # type: ignore[method-assign]
     await till.start_payments()
     for invoice in invoices:
         assert till.status(invoice) is Status.SETTLED
