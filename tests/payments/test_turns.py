@@ -21,7 +21,7 @@ from storage.database import Database, Txn
 from storage.turns import Pieces
 from tests.support.host import ANYONE
 from tests.support.storage_faults import FaultKV
-from tests.support.till import Till, open_till
+from tests.support.till import Till, open_till, replace_database
 
 MANY = 40
 AMOUNT = COIN // 100
@@ -160,7 +160,7 @@ async def test_stopped_in_the_middle_it_is_booked_once_at_the_next_start(
     await till.stop_payments()
     content = FaultKV(content=kv.content())
     mining.cancel()
-    till.node.open_database = lambda path, write_buffer_bytes=0: Database(content)  # type: ignore[method-assign]
+    replace_database(till.node, lambda: Database(content))
     await till.start_payments()
     for invoice in invoices:
         assert till.status(invoice) is Status.SETTLED

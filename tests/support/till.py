@@ -211,7 +211,11 @@ class Till:
 
 def replace_database(node: HostNode, make: Callable[[], Database]) -> None:
     """Payments that open their database from now on get this one."""
-    node.open_database = lambda path, write_buffer_bytes=0: make()  # type: ignore[method-assign]
+
+    def open_database(path: Path, *, write_buffer_bytes: int = 0) -> Database:
+        return make()
+
+    node.open_database = open_database  # type: ignore[method-assign]
     (node.payments_dir / "db").mkdir(parents=True, exist_ok=True)
 
 
