@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gldnode.primitives.hashes import to_display_hex
 from tests.support.greenfield import Greenfield
@@ -10,6 +11,13 @@ from tests.support.http import Answer
 from tests.support.shop import Shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def _coins(shop: Shop) -> None:
+    """For whichever of the tests runs first."""
+    await shop.till.fill_purse(6)
+    await shop.till.settle()
 
 
 async def status(shop: Shop, made: dict[str, Any]) -> str:
@@ -22,8 +30,6 @@ async def claim(shop: Shop, made: dict[str, Any], txid: bytes, **fields: Any) ->
 
 
 async def test_a_payment_with_the_memo_settles_after_a_block(shop: Shop) -> None:
-    await shop.till.fill_purse(6)
-    await shop.till.settle()
     made = await shop.btng_invoice(amount="1.25")
     invoice = shop.service.invoice(made["invoiceId"])
     assert invoice is not None
