@@ -159,8 +159,10 @@ def _as_json_error(error: Exception) -> JsonError:
 
 
 @cache
-def _names(model: type) -> tuple[frozenset[str], dict[str, Any]]:
-    """The property names as encoded; those with a struct inside their type, and it."""
+def _names(model: Any) -> tuple[frozenset[str] | None, dict[str, Any]]:
+    """A struct's property names as encoded, and those with a struct inside, with it; None: no struct."""
+    if not isinstance(model, type) or not issubclass(model, msgspec.Struct):
+        return None, {}
     fields = _fields(model).values()
     return frozenset(name for name, _ in fields), {name: inner for name, inner in fields if inner is not None}
 
@@ -193,9 +195,11 @@ def _is_canonical(value: Any, model: Any) -> bool:
     if isinstance(value, list):
         items = get_args(model)
         return not items or get_origin(model) is not list or all(_is_canonical(one, items[0]) for one in value)
-    if not isinstance(value, dict) or not isinstance(model, type) or not issubclass(model, msgspec.Struct):
+    if not isinstance(value, dict):
         return True
     names, nested = _names(model)
+    if names is None:
+        return True
     if not value.keys() <= names:
         fields = _fields(model)
         for name in value.keys() - names:

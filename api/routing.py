@@ -34,6 +34,7 @@ class NoBody(msgspec.Struct):
 
 NO_BODY = NoBody()
 _CONTENT_TYPE = istr("Content-Type")
+_ENCODER = msgspec.json.Encoder()
 
 
 class PlainText:
@@ -235,7 +236,7 @@ def error_response(error: ApiError, shape: ErrorShape) -> JsonAnswer:
 
 
 def json_response(value: Any, status: int = 200) -> JsonAnswer:
-    return JsonAnswer(msgspec.json.encode(value), status)
+    return JsonAnswer(_ENCODER.encode(value), status)
 
 
 async def read_body(request: web.BaseRequest, max_bytes: int, timeout_s: float) -> bytes:
