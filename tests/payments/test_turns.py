@@ -21,7 +21,7 @@ from storage.database import Database, Txn
 from storage.turns import Pieces
 from tests.support.host import ANYONE
 from tests.support.storage_faults import FaultKV
-from tests.support.till import Till, open_till, replace_database, replace_database
+from tests.support.till import Till, open_till, replace_database
 
 MANY = 40
 AMOUNT = COIN // 100
