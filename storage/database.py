@@ -35,6 +35,8 @@ __all__ = ["ABSENT", "Absent", "Database", "ReadSnapshot", "Txn"]
 T = TypeVar("T")
 
 ATTEMPTS: Final = 3
+_PREPARED_HERE: Final = 2000
+"""Keys of a group that the loop hands to the engine itself, in less than a millisecond; the writer larger ones."""
 
 
 class Absent(Enum):
@@ -299,9 +301,7 @@ class Database:
             raise StorageError(f"{self._name}: transactions of the event loop are under way")
         result, changes = self._run(fn)
         if changes:
-            batch = WriteBatch()
-            batch.ops = changes
-            self._kv.write(batch, sync=sync)
+            self._kv.write(WriteBatch(changes), sync=sync)
         return result
 
     def reader(self) -> ReadSnapshot:
@@ -426,8 +426,9 @@ class Database:
         self._gathering, self._writing = None, group
         if self._writer is None:
             self._writer = Writer(self._kv, f"{self._name}-writer")
-        batch = WriteBatch()
-        batch.ops = group.overlay.ops
+        batch = WriteBatch(group.overlay.ops)
+        if len(batch) <= _PREPARED_HERE:
+            self._kv.prepare(batch, sync=group.sync)
 
         def done(error: BaseException | None) -> None:
             group.error = error
@@ -462,10 +463,8 @@ class Database:
             self._conclude(self._writing)
         group, self._gathering = self._gathering, None
         if group is not None:
-            batch = WriteBatch()
-            batch.ops = group.overlay.ops
             try:
-                self._kv.write(batch, sync=group.sync)
+                self._kv.write(WriteBatch(group.overlay.ops), sync=group.sync)
             except StorageError as error:
                 group.settle(error)
             else:

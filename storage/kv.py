@@ -18,11 +18,13 @@ WRITE_BUFFER: Final = 4 << 20
 class WriteBatch:
     """Changes that are made together or not at all. Of several changes to one key the last one counts."""
 
-    __slots__ = ("ops",)
+    __slots__ = ("ops", "prepared")
 
-    def __init__(self) -> None:
-        self.ops: dict[bytes, bytes | None] = {}
+    def __init__(self, ops: dict[bytes, bytes | None] | None = None) -> None:
+        self.ops: dict[bytes, bytes | None] = {} if ops is None else ops
         """What each key becomes; None deletes it."""
+        self.prepared: object = None
+        """What the engine made of it in `prepare`."""
 
     def put(self, key: bytes, value: bytes) -> None:
         self.ops[key] = value
@@ -75,6 +77,13 @@ class Snapshot(KVReader, Protocol):
 
 class KV(KVReader, Protocol):
     """An ordered map of bytes to bytes."""
+
+    def prepare(self, batch: WriteBatch, *, sync: bool) -> None:
+        """Do now what a `write` of this batch, which must not change any more, can do without the disk.
+
+        A thread that writes then hardly needs the interpreter, and takes no turns with the others in it.
+        """
+        ...
 
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         """Make the changes of `batch`, all or none; with `sync` they and all earlier ones survive a power cut.

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Lock, get_ident
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import plyvel
 
@@ -40,6 +40,29 @@ class _Closed:
 
 
 _CLOSED = _Closed()
+
+
+class _Prepared(NamedTuple):
+    """A batch in the memory of LevelDB, for one handle."""
+
+    handle: Any
+    native: Any
+    sync: bool
+
+
+def _native(handle: Any, ops: dict[bytes, bytes | None], sync: bool) -> Any:
+    """plyvel's batch of these changes."""
+    native = handle.write_batch(sync=sync)
+    put, delete = native.put, native.delete
+    try:
+        for key, value in ops.items():
+            if value is None:
+                delete(key)
+            else:
+                put(key, value)
+    except TypeError:  # plyvel takes no subclass of bytes
+        return _native(handle, {bytes(memoryview(key)): value for key, value in ops.items()}, sync)
+    return native
 
 
 class LevelKV:
@@ -116,6 +139,12 @@ class LevelKV:
         handle = self._handle
         return self._iterate(handle, handle, low, high, reverse, keys_only)
 
+    def prepare(self, batch: WriteBatch, *, sync: bool) -> None:
+        try:
+            batch.prepared = _Prepared(self._handle, _native(self._handle, batch.ops, sync), sync)
+        except _PLYVEL_ERRORS:
+            batch.prepared = None  # closed, or opened again just now: `write` sees to it
+
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         with self._write_lock:
             if self._undo is not None:
@@ -123,7 +152,7 @@ class LevelKV:
             inside, thread = self._inside, get_ident()
             inside[thread] = True
             try:
-                self._write(batch.ops, sync)
+                self._write(batch.ops, sync, batch.prepared)
             except plyvel.Error as error:
                 self._undo = self._present(batch.ops)
                 raise self._translate(error) from error
@@ -188,19 +217,11 @@ class LevelKV:
         except (plyvel.Error, OSError) as error:
             raise self._translate(error) from error
 
-    def _write(self, ops: dict[bytes, bytes | None], sync: bool) -> None:
-        native = self._handle.write_batch(sync=sync)
-        put, delete = native.put, native.delete
-        try:
-            for key, value in ops.items():
-                if value is None:
-                    delete(key)
-                else:
-                    put(key, value)
-        except TypeError:  # plyvel takes no subclass of bytes
-            return self._write({bytes(memoryview(key)): value for key, value in ops.items()}, sync)
-        native.write()
-        return None
+    def _write(self, ops: dict[bytes, bytes | None], sync: bool, ready: object = None) -> None:
+        if isinstance(ready, _Prepared) and ready.handle is self._handle and ready.sync is sync:
+            ready.native.write()
+        else:
+            _native(self._handle, ops, sync).write()
 
     def _present(self, keys: dict[bytes, bytes | None]) -> dict[bytes, bytes | None]:
         try:

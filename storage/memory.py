@@ -123,6 +123,9 @@ class MemoryKV:
             self._check_open()
             return self._state.iterate(low, high, reverse, keys_only)
 
+    def prepare(self, batch: WriteBatch, *, sync: bool) -> None:
+        """Nothing to do."""
+
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         with self._lock:
             self._check_open()

@@ -85,6 +85,9 @@ class PrefixKV:
     ) -> Iterator[tuple[bytes, bytes]]:
         return _iterate(self._open(), self._prefix, prefix, start, stop, reverse, keys_only)
 
+    def prepare(self, batch: WriteBatch, *, sync: bool) -> None:
+        """Nothing to do."""
+
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         moved = WriteBatch()
         moved.ops = {self._prefix + key: value for key, value in batch.ops.items()}

@@ -58,6 +58,9 @@ class CountingKV:
         self.reads += 1
         return self.inner.iterate(prefix=prefix, start=start, stop=stop, reverse=reverse, keys_only=keys_only)
 
+    def prepare(self, batch: WriteBatch, *, sync: bool) -> None:
+        """Nothing to do."""
+
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         self.inner.write(batch, sync=sync)
 

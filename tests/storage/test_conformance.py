@@ -27,7 +27,7 @@ ranges = st.fixed_dictionaries(
 )
 operations = st.lists(
     st.one_of(
-        st.tuples(st.just("write"), changes, st.booleans()),
+        st.tuples(st.just("write"), changes, st.booleans(), st.none() | st.booleans()),
         st.tuples(st.just("iterate"), ranges),
         st.tuples(st.just("get"), keys),
         st.tuples(st.just("snapshot")),
@@ -66,7 +66,7 @@ def run(kv: KV, steps: list[tuple[Any, ...]]) -> None:
     snapshots = []
     for step in steps:
         match step:
-            case ("write", changed, sync):
+            case ("write", changed, sync, prepared_for):
                 batch = WriteBatch()
                 for key, value in changed:
                     if value is None:
@@ -76,6 +76,8 @@ def run(kv: KV, steps: list[tuple[Any, ...]]) -> None:
                         batch.put(key, value)
                         model[key] = value
                 assert len(batch) == len({key for key, _ in changed})
+                if prepared_for is not None:
+                    kv.prepare(batch, sync=prepared_for)
                 kv.write(batch, sync=sync)
             case ("iterate", bounds):
                 assert list(kv.iterate(**bounds)) == model_iterate(model, **bounds)

@@ -230,8 +230,8 @@ def test_failed_write_is_undone_even_when_its_bytes_reached_the_log(
     kv.write(batch_of(a=b"old"), sync=True)
     real = LevelKV._write
 
-    def fails_after_writing(self: LevelKV, ops: dict[bytes, bytes | None], sync: bool) -> None:
-        real(self, ops, sync)
+    def fails_after_writing(self: LevelKV, ops: dict[bytes, bytes | None], sync: bool, ready: object) -> None:
+        real(self, ops, sync, ready)
         raise plyvel.IOError(b"IO error: sync failed")
 
     monkeypatch.setattr(LevelKV, "_write", fails_after_writing)
@@ -239,9 +239,15 @@ def test_failed_write_is_undone_even_when_its_bytes_reached_the_log(
     with pytest.raises(StorageError, match="sync failed"):
         kv.write(batch_of(a=b"new", b=b"new"), sync=True)
     monkeypatch.undo()
+    ready = batch_of(d=b"2")
+    kv.prepare(ready, sync=True)  # for the handle that the next write replaces
     kv.write(batch_of(c=b"1"), sync=True)
-    assert dict(kv.iterate()) == {b"a": b"old", b"c": b"1"}
+    kv.write(ready, sync=True)
+    assert dict(kv.iterate()) == {b"a": b"old", b"c": b"1", b"d": b"2"}
     kv.close()
+    kv.prepare(ready, sync=True)
+    with pytest.raises(StorageError, match="closed"):
+        kv.write(ready, sync=True)
 
 
 def test_recovery_waits_for_readers_of_other_threads(tmp_path: Path) -> None:

@@ -159,6 +159,9 @@ class FaultKV:
         self._count_read()
         return self._now.iterate(prefix=prefix, start=start, stop=stop, reverse=reverse, keys_only=keys_only)
 
+    def prepare(self, batch: WriteBatch, *, sync: bool) -> None:
+        """Nothing to do."""
+
     def write(self, batch: WriteBatch, *, sync: bool) -> None:
         with self._lock:
             fault = self._write_faults.pop(self.writes + 1, None)
