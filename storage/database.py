@@ -343,6 +343,7 @@ class Database:
                 outcome.set_exception(error)
             else:
                 self._join(result, changes, sync, outcome)
+        self._start_write()  # whoever is ready in this turn has joined
 
     def _join(
         self, result: T, changes: dict[bytes, bytes | None], sync: bool, outcome: "asyncio.Future[T]"
