@@ -295,5 +295,8 @@ async def test_notifications_name_wallet_transaction_and_block(node: HostNode, t
     wallet = await wallets.create("shop")
     (block,) = await node.mine(1, await wallet.new_script("bech32"))
     await wallet.synced()
+    async with asyncio.timeout(10):  # it is told once the records are written
+        while not told:
+            await asyncio.sleep(0.01)
     assert told == [("shop", block[::-1].hex())]
     await wallets.stop()
