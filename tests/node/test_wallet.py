@@ -19,6 +19,7 @@ from gldnode.wallet.spending import SpendOptions, list_coins, pay
 from gldnode.wallet.views import balances
 from gldnode.wallet.wallet import OUTPUT_TYPES, Wallet
 from tests.support.host import ANYONE, HostNode, host_node
+from tests.support.storage_faults import until
 
 
 @pytest.fixture(autouse=True)
@@ -295,8 +296,6 @@ async def test_notifications_name_wallet_transaction_and_block(node: HostNode, t
     wallet = await wallets.create("shop")
     (block,) = await node.mine(1, await wallet.new_script("bech32"))
     await wallet.synced()
-    async with asyncio.timeout(10):  # it is told once the records are written
-        while not told:
-            await asyncio.sleep(0.01)
+    await until(lambda: bool(told))  # once the records are written
     assert told == [("shop", block[::-1].hex())]
     await wallets.stop()
