@@ -9,11 +9,11 @@ from typing import Final
 
 from embit import bip39
 
+from gldnode.crypto.pointadder import point_adder
 from gldnode.crypto.secp256k1 import (
     InvalidKey,
     is_valid_pubkey,
     is_valid_seckey,
-    point_adder,
     pubkey_of,
     seckey_tweak_add,
 )

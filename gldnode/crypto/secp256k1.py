@@ -1,4 +1,4 @@
-"""secp256k1 through libsecp256k1: the only module that calls it.
+"""secp256k1 through libsecp256k1: the only module that calls it, with `pointadder`.
 
 libsecp256k1 aborts the process on an illegal argument (an all-zero public key object, say), so every length is
 checked before a call and every return value before the next one. Calls release the GIL; each thread has its own
@@ -34,7 +34,6 @@ __all__ = [
     "is_valid_pubkey",
     "is_valid_seckey",
     "is_valid_xonly",
-    "point_adder",
     "pubkey_of",
     "pubkey_tweak_add",
     "recover",
@@ -147,7 +146,6 @@ class _Buffers(threading.local):
         self.verify_ecdsa = ecdsa_verifier()
         self.verify_schnorr = schnorr_verifier()
         self.pubkey: Any = ffi.new("secp256k1_pubkey *")
-        self.multiple: Any = ffi.new("secp256k1_pubkey *")
         self.xonly: Any = ffi.new("secp256k1_xonly_pubkey *")
         self.keypair: Any = ffi.new("secp256k1_keypair *")
         self.signature: Any = ffi.new("secp256k1_ecdsa_signature *")
@@ -272,28 +270,6 @@ def pubkey_tweak_add(pubkey: bytes, tweak: bytes, *, compressed: bool = True) ->
     point = _load_pubkey(pubkey)
     _require(lib.secp256k1_ec_pubkey_tweak_add(_STATIC, point, tweak), "the tweak has no key")
     return _dump_pubkey(point, compressed)
-
-
-def point_adder(pubkey: bytes) -> Callable[[bytes], bytes]:
-    """A function that gives `pubkey` + tweak·G, compressed, for one tweak after another. Raises InvalidKey.
-
-    It reads the point once, and multiplies G by its table of multiples: a third faster than `pubkey_tweak_add`.
-    """
-    point: Any = ffi.new("secp256k1_pubkey *")
-    _require(lib.secp256k1_ec_pubkey_parse(_STATIC, point, pubkey, len(pubkey)), "not a public key")
-    create, combine = lib.secp256k1_ec_pubkey_create, lib.secp256k1_ec_pubkey_combine
-
-    def add(tweak: bytes) -> bytes:
-        _require(len(tweak) == 32, "a tweak has 32 bytes")
-        buffers = _buffers
-        multiple, total = buffers.multiple, buffers.pubkey
-        if not create(_CTX, multiple, tweak):  # zero, which adds nothing, or no number below the order
-            return pubkey_tweak_add(pubkey, tweak)
-        both = ffi.new("secp256k1_pubkey *[2]", (point, multiple))
-        _require(combine(_STATIC, total, both, 2), "the tweak has no key")  # clears `total` before it reads
-        return _dump_pubkey(total, True)
-
-    return add
 
 
 def ecdh(seckey: bytes, pubkey: bytes) -> bytes:

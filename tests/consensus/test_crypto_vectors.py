@@ -2,13 +2,14 @@
 
 import csv
 import io
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gldnode.crypto import reference, secp256k1
+from gldnode.crypto import pointadder, reference, secp256k1
 from gldnode.crypto.der import compact_of_lax_der, is_strict_der
 from gldnode.crypto.secp256k1 import CURVE_ORDER, InvalidKey
 from gldnode.script.errors import ScriptError
@@ -176,8 +177,8 @@ def test_no_bytes_break_verification(signature: bytes, digest: bytes, pubkey: by
         lambda: secp256k1.sign_recoverable(bytes(32), bytes(32)),
         lambda: secp256k1.tweak_pubkey(b"\xff" * 32),
         lambda: secp256k1.tweak_pubkey(b""),
-        lambda: secp256k1.point_adder(secp256k1.pubkey_of(b"\x01" * 32))(b"\xff" * 32),
-        lambda: secp256k1.point_adder(b"\x02" + b"\xff" * 32),
+        lambda: pointadder.point_adder(secp256k1.pubkey_of(b"\x01" * 32))(b"\xff" * 32),
+        lambda: pointadder.point_adder(b"\x02" + b"\xff" * 32),
         lambda: secp256k1.pubkey_tweak_add(b"\x02" + b"\xff" * 32, bytes(32)),
         lambda: secp256k1.pubkey_tweak_add(secp256k1.pubkey_of(b"\x01" * 32), b"\xff" * 32),
         lambda: secp256k1.seckey_tweak_add(b"\x01" * 32, b"\xff" * 32),
@@ -245,12 +246,67 @@ def test_a_negative_number_is_the_unsigned_one() -> None:
     raise AssertionError("no R with its highest bit set")
 
 
-def test_adding_to_a_point_again_and_again_is_the_tweak() -> None:
+@pytest.fixture(scope="module")
+def complete_table() -> pointadder._Table:
+    table = pointadder._Table()
+    while not table.is_complete:
+        table.make_row()
+    return table
+
+
+@pytest.mark.parametrize("is_complete", [False, True])
+def test_adding_to_a_point_again_and_again_is_the_tweak(
+    is_complete: bool, complete_table: pointadder._Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pointadder, "_table", complete_table if is_complete else pointadder._Table())
     point = secp256k1.pubkey_of(b"\x01" * 32)
-    add = secp256k1.point_adder(point)
-    for number in range(50):
+    add = pointadder.point_adder(point)
+    for number in range(200):  # the table is begun and completed on the way
         tweak = sha256(b"%d" % number).digest()
         assert add(tweak) == secp256k1.pubkey_tweak_add(point, tweak)
-    assert add(bytes(32)) == point
-    with pytest.raises(InvalidKey):  # infinity
-        add((CURVE_ORDER - int.from_bytes(b"\x01" * 32)).to_bytes(32))
+    for value in (0, 1, 255, 256, 256**31, CURVE_ORDER - 1, CURVE_ORDER - 2, 2**255):
+        assert add(value.to_bytes(32)) == secp256k1.pubkey_tweak_add(point, value.to_bytes(32))
+    for value in (CURVE_ORDER - int.from_bytes(b"\x01" * 32), CURVE_ORDER, 2**256 - 1):  # infinity, and no tweaks
+        with pytest.raises(InvalidKey):
+            add(value.to_bytes(32))
+    for wrong in (b"", bytes(31), bytes(33)):
+        with pytest.raises(InvalidKey):
+            add(wrong)
+    assert pointadder._table.is_complete
+
+
+@given(st.integers(1, CURVE_ORDER - 1), st.integers(0, CURVE_ORDER - 1))
+def test_the_sum_by_table_is_the_oracles(complete_table: pointadder._Table, secret: int, tweak: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pointadder, "_table", complete_table)
+        add = pointadder.point_adder(secp256k1.pubkey_of(secret.to_bytes(32)))
+        if (secret + tweak) % CURVE_ORDER:
+            assert add(tweak.to_bytes(32)) == secp256k1.pubkey_of(((secret + tweak) % CURVE_ORDER).to_bytes(32))
+
+
+def test_the_point_that_the_table_is_off_by(
+    complete_table: pointadder._Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pointadder, "_table", complete_table)
+    offset = pointadder._OFFSET % CURVE_ORDER
+    for secret in (offset, CURVE_ORDER - offset, offset + 1):
+        point = secp256k1.pubkey_of(secret.to_bytes(32))
+        add = pointadder.point_adder(point)
+        for value in (0, 1, 2, 3, CURVE_ORDER - 1, offset, 2 * offset):
+            tweak = value.to_bytes(32)
+            if (secret + value) % CURVE_ORDER:
+                assert add(tweak) == secp256k1.pubkey_tweak_add(point, tweak)
+            else:
+                with pytest.raises(InvalidKey):
+                    add(tweak)
+
+
+def test_threads_add_at_the_same_time(complete_table: pointadder._Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointadder, "_table", complete_table)
+    point = secp256k1.pubkey_of(b"\x02" * 32)
+    add = pointadder.point_adder(point)
+    tweaks = [sha256(b"%d" % number).digest() for number in range(500)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: [add(tweak) for tweak in tweaks], range(4)))
+    expected = [secp256k1.pubkey_tweak_add(point, tweak) for tweak in tweaks]
+    assert together == [expected] * 4
