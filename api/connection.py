@@ -159,6 +159,7 @@ class LimitedProtocol(web.RequestHandler):
         else:
             self._begun = (work, waits_for)
             if isinstance(waits_for, asyncio.Future):
+                waits_for._asyncio_future_blocking = False  # as a task: others may wait for it too
                 waits_for.add_done_callback(self._go_further)
                 return
             more = True
@@ -387,6 +388,8 @@ def _go_on(
         thrown = None  # it comes back through what is waited for
     while True:
         if thrown is None:
+            if asyncio.isfuture(waits_for):
+                waits_for._asyncio_future_blocking = True  # as where it was awaited
             try:
                 yield waits_for
             except BaseException as error:

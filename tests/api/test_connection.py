@@ -23,6 +23,8 @@ LAST = "Connection: close\r\n"
 LARGE = 1_000_000
 begun = asyncio.Event()
 """A request waits."""
+commons: list[asyncio.Future[bytes]] = []
+"""What `shared` waits for."""
 
 
 async def plain(request: web.Request) -> web.StreamResponse:
@@ -70,6 +72,12 @@ async def again(request: web.Request) -> web.StreamResponse:
     return answer
 
 
+async def shared(request: web.Request) -> web.StreamResponse:
+    """Waits for what others wait for too."""
+    begun.set()
+    return JsonAnswer(await commons[0])
+
+
 async def torn(request: web.Request) -> web.StreamResponse:
     """Fails behind the beginning of its answer."""
     response = web.StreamResponse()
@@ -91,7 +99,7 @@ async def fails(request: web.Request) -> web.StreamResponse:
 
 
 HANDLERS = {
-    handler.__name__: handler for handler in (plain, waits, late, again, at_once, torn, large, huge, fails)
+    handler.__name__: handler for handler in (plain, waits, late, again, at_once, shared, torn, large, huge, fails)
 }
 
 
@@ -210,6 +218,27 @@ async def test_a_failing_handler_is_answered_and_the_connection_goes_on(node: Ru
     data = await node.wire.exchange(post("fails") + post("fails", LAST))
     assert data.count(b"HTTP/1.1 500 ") == 2
     assert b"ZeroDivisionError" not in data
+
+
+async def test_what_a_request_waits_for_may_be_waited_for_by_others(node: Running) -> None:
+    async def other() -> bytes:
+        return await commons[0]
+
+    commons[:] = [asyncio.get_running_loop().create_future()]
+    tasks = [asyncio.create_task(other())]
+    for _ in range(2):
+        begun.clear()
+        tasks.append(asyncio.create_task(node.wire.exchange(post("shared", LAST))))
+        await begun.wait()
+        tasks.append(asyncio.create_task(other()))
+    _, gone = await asyncio.open_connection(*node.sites.addresses[0])
+    begun.clear()
+    gone.write(post("shared"))
+    await begun.wait()
+    gone.transport.abort()
+    await asyncio.sleep(0.01)
+    commons[0].set_result(b'"5"')
+    assert [data[-3:] for data in await asyncio.gather(*tasks)] == [b'"5"'] * 5
 
 
 @pytest.mark.parametrize("name", ["waits", "again"])
