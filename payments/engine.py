@@ -158,7 +158,9 @@ class Engine:
         watched = await in_turns(self._watched_scripts(steps))
         now = self._host.clock.now()
 
-        def book(txn: Txn) -> Pieces[tuple[Outcome, bool]]:
+        def book(txn: Txn) -> Pieces[Outcome]:
+            # Also where nobody is paid: who asks for the tip behind this finds rows of earlier blocks ripened.
+            self._put_cursor(txn, cursor)
             safe = self._safety(txn, steps, height, now)
             ledger = self._ledger(txn, TipFacts(height, fresh=False, safe=safe), now)
             for step in steps:
@@ -168,15 +170,9 @@ class Engine:
                     yield from ledger.disconnected(step)
             if safe:
                 yield from _wake_waiting(txn, ledger)
-            outcome = yield from ledger.finish_in_turns()
-            has_changed = bool(txn.changes)
-            if has_changed:
-                self._put_cursor(txn, cursor)
-            return outcome, has_changed
+            return (yield from ledger.finish_in_turns())
 
-        outcome, has_changed = await self._database.transact_in_turns(book)
-        if not has_changed:
-            await self._database.transact(lambda txn: self._put_cursor(txn, cursor), sync=False)
+        outcome = await self._database.transact_in_turns(book)
         self._cursor = cursor
         await self._tell(outcome)
 
@@ -244,9 +240,10 @@ class Engine:
         def end(txn: Txn) -> Pieces[tuple[Outcome, bool]]:
             if txn.get(layout.SAFE_MODE) is None:
                 return Outcome(), False
+            height = self._height(txn)
             txn.delete(layout.SAFE_MODE)
-            txn.put(layout.ACKNOWLEDGED, (self._cursor.height + 1).to_bytes(4, "big"))
-            ledger = self._ledger(txn, TipFacts(self._cursor.height, fresh=False), self._host.clock.now())
+            txn.put(layout.ACKNOWLEDGED, (height + 1).to_bytes(4, "big"))
+            ledger = self._ledger(txn, TipFacts(height, fresh=False), self._host.clock.now())
             yield from _wake_waiting(txn, ledger)
             return (yield from ledger.finish_in_turns()), True
 
@@ -425,19 +422,26 @@ class Engine:
     def _ledger(self, txn: Txn, tip: TipFacts, now: int) -> Ledger:
         return Ledger(txn, self._host.mempool, self._rules, tip, now)
 
-    def ledger(self, txn: Txn, *, fresh: bool = False) -> Ledger:
-        """The books within the caller's transaction, as of the cursor. Tell `announce` the outcome."""
-        now = self._host.clock.now()
-        tip = TipFacts(self._cursor.height, fresh, self._is_safe(txn, self._cursor.height, now))
-        return self._ledger(txn, tip, now)
+    def ledger(self, txn: Txn, now: int, *, fresh: bool = False) -> Ledger:
+        """The books within the caller's transaction, as of the cursor there."""
+        height = self._height(txn)
+        return self._ledger(txn, TipFacts(height, fresh, self._is_safe(txn, height, now)), now)
+
+    def _height(self, txn: Txn) -> int:
+        """Where the books of the transaction are: before `cursor` knows, which waits for the disk.
+
+        With an older height a payment that is deep enough would wait for a block that has been booked already.
+        """
+        cursor = read_cursor(txn)
+        assert cursor is not None
+        return cursor.height
 
     async def _book(self, work: Callable[[Ledger], Pieces[None]]) -> None:
         await self._book_with(lambda ledger, _: work(ledger), self._host.clock.now(), fresh=False)
 
     async def _book_with(self, work: Callable[[Ledger, Txn], Pieces[T]], now: int, *, fresh: bool) -> T:
         def book(txn: Txn) -> Pieces[tuple[Outcome, T]]:
-            tip = TipFacts(self._cursor.height, fresh, self._is_safe(txn, self._cursor.height, now))
-            ledger = self._ledger(txn, tip, now)
+            ledger = self.ledger(txn, now, fresh=fresh)
             result = yield from work(ledger, txn)
             return (yield from ledger.finish_in_turns()), result
 

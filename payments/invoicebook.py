@@ -233,7 +233,7 @@ class InvoiceBook(StoreBook):
         engine = self._vault.engine
 
         def work(txn: Txn) -> tuple[Invoice, T]:
-            ledger = engine.ledger(txn)
+            ledger = engine.ledger(txn, self._host.clock.now())
             invoice = ledger.invoice(invoice_id)
             if invoice is None:
                 raise not_found("invoice")

@@ -12,7 +12,7 @@ from gldnode.primitives.tx import Tx, TxIn, TxOut, make_tx
 from payments import engine
 from payments.engine import read_cursor
 from payments.events import EventType
-from payments.invoice import FeeMode, Invoice, Presence, Status
+from payments.invoice import FeeMode, Invoice, Presence, SpeedPolicy, Status
 from payments.layout import Watch
 from payments.ledger import Ledger
 from payments.repository import load_invoice
@@ -21,7 +21,7 @@ from storage.database import Database, Txn
 from storage.turns import Pieces
 from tests.support.host import ANYONE
 from tests.support.storage_faults import FaultKV
-from tests.support.till import Till, open_till, replace_database
+from tests.support.till import MERCHANT, Till, open_till, replace_database
 
 MANY = 40
 AMOUNT = COIN // 100
@@ -51,6 +51,11 @@ async def till(tmp_path: Path, kv: FaultKV) -> AsyncIterator[Till]:
 @pytest.fixture
 def half_booked(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Set in the middle of the first block that pays somebody."""
+    return reached_at(monkeypatch, MANY // 2)
+
+
+def reached_at(monkeypatch: pytest.MonkeyPatch, piece: int) -> asyncio.Event:
+    """Set at that piece of a block."""
     reached = asyncio.Event()
     connected = Ledger.connected
 
@@ -58,7 +63,7 @@ def half_booked(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
         self: Ledger, step: BlockConnected, watched: Mapping[bytes, Watch] | None = None
     ) -> Pieces[None]:
         for number, _ in enumerate(connected(self, step, watched)):
-            if number == MANY // 2:
+            if number == piece:
                 reached.set()
             yield
 
@@ -149,6 +154,28 @@ async def test_what_comes_in_the_middle_is_done_behind_it_and_nothing_is_lost(
         assert (loaded.metadata, len(loaded.payments)) == (b'{"orderId":"new"}', 1)
     log = till.service.events(till.store.id, 0, 1000)
     assert [event.seq for event in log] == list(range(1, len(log) + 1))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_what_is_assigned_behind_a_block_knows_its_height(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    policy = {1: SpeedPolicy.MEDIUM, 2: SpeedPolicy.LOW_MEDIUM}[depth]
+    async with open_till(tmp_path, chain=MERCHANT, speed_policy=policy) as till:
+        invoice = await till.make_invoice("1", expiration_s=1_000_000)
+        assert invoice.depth == depth
+        payment = till.spend([till.take_coin()], [TxOut(COIN, invoice.script)])
+        blocks = [[payment], *[[]] * (depth - 1)]
+        for txs in blocks[:-1]:
+            await till.mine_only(txs)
+        begun = reached_at(monkeypatch, 0)
+
+        async def meanwhile() -> None:
+            await begun.wait()
+            await till.service.assign(till.store.id, invoice.id, bytes(payment.outpoint(0)))
+
+        await beside(till, blocks[-1], meanwhile)
+        assert till.status(invoice) is Status.SETTLED
 
 
 async def test_stopped_in_the_middle_it_is_booked_once_at_the_next_start(
