@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from msgspec.structs import replace
 
@@ -146,10 +147,15 @@ class Books:
         )
         next_fee = invoice.next_fee
         if invoice.fee_mode is FeeMode.MULTIPLE and not invoice.payments:
-            next_fee = self._rules.payment_fee()
+            next_fee = self._payment_fee
         payments = (*invoice.payments, payment)
         self._added[bytes(paid)] = ClaimRow(invoice.id, payment.number)
         self.put(replace(invoice, payments=payments, payment_count=len(payments), next_fee=next_fee))
+
+    @cached_property
+    def _payment_fee(self) -> int:
+        """The same for every payment of the transaction."""
+        return self._rules.payment_fee()
 
     def payment(self, claim: ClaimRow) -> tuple[Invoice, Payment]:
         """The payment, and the invoice that it pays."""
