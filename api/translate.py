@@ -5,6 +5,7 @@ from api.jsonbody import JsonError
 from gldnode.errors import DecodeError, Reject
 from gldnode.primitives.amount import AmountError
 from payments.errors import PaymentError, ValidationError
+from storage.errors import Unavailable
 
 __all__ = ["translate_error"]
 
@@ -27,6 +28,8 @@ def translate_error(error: Exception) -> ApiError | None:
             return ApiError(422, "validation-failed", str(error), (Issue(error.path, error.message),))
         case AmountError():
             return ApiError(422, "invalid-amount", str(error), (Issue("amount", str(error)),))
+        case Unavailable():
+            return ApiError(503, "not-available", "The records cannot be read now", headers={"Retry-After": "30"})
         case Reject():
             return ApiError(400, error.reason, str(error))
         case DecodeError():

@@ -24,7 +24,7 @@ from payments.repository import event_log
 from payments.signals import Bell
 from storage.database import Database, Txn
 from storage.documents import DocumentReader
-from storage.errors import CommitFailed
+from storage.errors import Unavailable
 
 __all__ = ["Dispatcher"]
 
@@ -86,7 +86,7 @@ class Dispatcher:
         while True:
             try:
                 await _Worker(self._host, self._database, self._bell, self._client, reader).run()
-            except* CommitFailed as errors:
+            except* Unavailable as errors:
                 log.error("deliveries of %s were not recorded, trying again: %s", reader, errors.exceptions[0])
             else:
                 return

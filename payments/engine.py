@@ -37,7 +37,7 @@ from payments.ledger import Ledger, keys_of
 from payments.signals import Bell
 from storage.database import Database, Txn
 from storage.documents import DocumentReader
-from storage.errors import CommitFailed
+from storage.errors import Unavailable
 from storage.turns import Pieces, in_turns
 
 __all__ = ["Engine", "read_cursor"]
@@ -134,7 +134,7 @@ class Engine:
                 continue
             try:
                 await self.apply(await self._whole_reorganisation(list(steps)))
-            except CommitFailed as error:
+            except Unavailable as error:
                 # The disk is full, say: nothing of it is booked, and the cursor stands where it was.
                 log.error("blocks were not booked, trying again: %s", error)
                 await asyncio.sleep(RETRY_S)
@@ -276,7 +276,7 @@ class Engine:
         while True:
             try:
                 await self.take_hints(hints)
-            except CommitFailed as error:
+            except Unavailable as error:
                 log.error("payments were not booked, trying again: %s", error)
                 await asyncio.sleep(RETRY_S)
                 hints = [HintsLost()]
@@ -364,13 +364,12 @@ class Engine:
             await asyncio.sleep(TICK_S)
             try:
                 await self.tick()
-            except CommitFailed as error:
+                if self._host.clock.monotonic() >= next_rebroadcast:
+                    await self.rebroadcast()
+                    next_rebroadcast = self._host.clock.monotonic() + REBROADCAST_S
+            except Unavailable as error:
                 log.error("the clock's changes were not booked, trying again: %s", error)
                 await asyncio.sleep(RETRY_S)
-                continue
-            if self._host.clock.monotonic() >= next_rebroadcast:
-                next_rebroadcast = self._host.clock.monotonic() + REBROADCAST_S
-                await self.rebroadcast()
 
     async def tick(self) -> None:
         """Record every transition that is due by now; only at a fresh tip."""

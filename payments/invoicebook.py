@@ -37,7 +37,7 @@ from payments.storebook import StoreBook
 from payments.stores import Store
 from payments.vault import Vault
 from storage.database import Txn
-from storage.errors import CommitFailed
+from storage.errors import Unavailable
 
 __all__ = ["BtngInvoiceDraft", "InvoiceBook", "UnassignedPayment"]
 
@@ -294,7 +294,7 @@ class InvoiceBook(StoreBook):
             raise not_found("invoice")
         try:
             await self._vault.engine.look_at(txid)
-        except CommitFailed as error:
+        except Unavailable as error:
             raise PaymentError("not-available", "The payment records cannot be written now", 503) from error
 
         def change(ledger: Ledger, _: Invoice, txn: Txn) -> bool:

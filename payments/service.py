@@ -30,7 +30,7 @@ from payments.receipts import Receipt, ReceiptError, make_receipt
 from payments.stores import Store
 from payments.upkeep import EVENTS_KEPT_S, keep_tidy
 from payments.vault import Vault
-from storage.errors import CommitFailed
+from storage.errors import Unavailable
 
 __all__ = [
     "BtngInvoiceDraft",
@@ -99,7 +99,7 @@ class PaymentService(HookBook):
             await asyncio.sleep(REQUESTS_EVERY_S)
             try:
                 await self.requests.expire(self._vault.host.clock.now())
-            except CommitFailed as error:
+            except Unavailable as error:
                 log.error("expired payment requests were not recorded: %s", error)
 
     def figures(self, store_id: str, start: int, end: int) -> Figures:

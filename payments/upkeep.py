@@ -17,7 +17,7 @@ from payments.layout import DeliveryRow, Lane, Parked, ReaderState
 from payments.repository import last_sequence
 from storage.database import Database, Txn
 from storage.documents import DocumentReader
-from storage.errors import CommitFailed
+from storage.errors import Unavailable
 
 __all__ = ["done_with", "keep_tidy", "prune_deliveries", "prune_events", "prune_given_up", "tidy"]
 
@@ -40,7 +40,7 @@ async def keep_tidy(
         await asyncio.sleep(EVERY_S)
         try:
             await tidy(database, clock.now(), events_kept_s, abandoned_kept_s)
-        except CommitFailed as error:
+        except Unavailable as error:
             log.error("old records were not removed: %s", error)
 
 

@@ -12,7 +12,7 @@ from payments.layout import SCHEMA_VERSION
 from payments.recount import migrate_counts, migrate_figures
 from payments.signals import Bell
 from storage.database import Database, ReadSnapshot, Txn
-from storage.errors import CommitFailed
+from storage.errors import Unavailable
 from storage.schema import ensure_schema
 
 __all__ = ["Vault"]
@@ -83,7 +83,7 @@ class Vault:
         database = self.database
         try:
             return await (database.transact_together(work) if in_crowds else database.transact(work))
-        except CommitFailed as error:
+        except Unavailable as error:
             log.error("payment records were not written: %s", error)
             raise PaymentError("not-available", "The payment records cannot be written now", 503) from error
 

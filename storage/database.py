@@ -283,7 +283,8 @@ class Database:
 
         It is one transaction all the same. Those that come while it is under way run behind it; readers see what
         is durable, and nothing of it. A caller that is cancelled before the last piece leaves nothing behind.
-        Raises CommitFailed also where the write of something that it has read fails meanwhile.
+        Raises CommitFailed also where the write of something that it has read fails meanwhile, and
+        Unavailable where the engine opens its files again under it.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:

@@ -1,6 +1,14 @@
 """What can go wrong below: the errors of every engine."""
 
-__all__ = ["CommitFailed", "DatabaseCorrupt", "DatabaseLocked", "GuardFailed", "SchemaTooNew", "StorageError"]
+__all__ = [
+    "CommitFailed",
+    "DatabaseCorrupt",
+    "DatabaseLocked",
+    "GuardFailed",
+    "SchemaTooNew",
+    "StorageError",
+    "Unavailable",
+]
 
 
 class StorageError(Exception):
@@ -19,7 +27,14 @@ class SchemaTooNew(StorageError):
     """A later version of the software has written this database."""
 
 
-class CommitFailed(StorageError):
+class Unavailable(StorageError):
+    """Not now: a write has failed (a full disk, say), or the database is opened again behind one.
+
+    It goes on by itself once the disk takes writes. What was being read must be read again.
+    """
+
+
+class CommitFailed(Unavailable):
     """The group that a transaction belonged to could not be written; nothing of it is seen by later readers."""
 
 

@@ -7,7 +7,7 @@ Two things here are not plain delegation:
 * After a write has failed, LevelDB does not know how much of it is in its log, and would append behind a torn
   record. So the next write first opens the database again, once the disk takes data, and puts back what the
   failed write may have changed. Other threads read meanwhile: each shows in `_inside` that it is in plyvel,
-  since closing under a running read would crash the process.
+  since closing under a running read would crash the process. Snapshots and iterations of before end (Unavailable).
 """
 
 import os
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 
 import plyvel
 
-from storage.errors import DatabaseCorrupt, DatabaseLocked, StorageError
+from storage.errors import DatabaseCorrupt, DatabaseLocked, StorageError, Unavailable
 from storage.kv import KV, WRITE_BUFFER, WriteBatch, key_range
 from storage.prefix import PrefixKV
 from storage.tornlog import cut_torn_log
@@ -362,7 +362,9 @@ class LevelKV:
         if isinstance(error, plyvel.CorruptionError) or "Corruption" in message:
             return DatabaseCorrupt(f"the database {path} is damaged: {message}")
         if isinstance(error, RuntimeError):
-            return StorageError(f"the database {path} is closed")
+            if self._closed:
+                return StorageError(f"the database {path} is closed")
+            return Unavailable(f"the database {path} was closed, to be opened again after a failed write")
         return StorageError(f"the database {path} failed: {message}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gldnode.events import BlockConnected
+from gldnode.events import BlockConnected, ChainStep
 from gldnode.primitives.amount import COIN
 from gldnode.primitives.tx import Tx, TxIn, TxOut, make_tx
 from payments import engine
@@ -18,6 +18,8 @@ from payments.ledger import Ledger
 from payments.repository import load_invoice
 from storage import turns
 from storage.database import Database, Txn
+from storage.kv import WriteBatch
+from storage.leveldb import LevelKV
 from storage.turns import Pieces
 from tests.support.host import ANYONE
 from tests.support.storage_faults import FaultKV
@@ -210,6 +212,37 @@ async def test_disk_that_fills_in_the_middle_costs_nothing(
     await beside(till, txs, meanwhile)
     assert {till.status(invoice) for invoice in invoices} == {Status.SETTLED}
     assert {len(till.events(invoice)) for invoice in invoices} == {len(till.events(invoices[0]))}
+
+
+async def test_database_that_is_opened_again_in_the_middle_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+    watched_scripts = engine.Engine._watched_scripts
+
+    def watched_watched_scripts(self: engine.Engine, steps: Sequence[ChainStep]) -> Pieces[dict[bytes, Watch]]:
+        pieces = watched_scripts(self, steps)
+        next(pieces)
+        begun.set()
+        yield
+        return (yield from pieces)
+
+    monkeypatch.setattr(engine, "SCRIPTS_AT_ONCE", 1)
+    kv = LevelKV.open(tmp_path / "payments")
+    async with open_till(tmp_path, coins=2, network_fee_mode=FeeMode.NEVER, database=lambda: Database(kv)) as till:
+        invoices, txs = await make_many(till)
+
+        monkeypatch.setattr(engine.Engine, "_watched_scripts", watched_watched_scripts)
+
+        async def meanwhile() -> None:
+            await begun.wait()
+            kv._undo = {}  # as after a failed write
+            kv.write(WriteBatch({b"~": b""}), sync=True)
+
+        await beside(till, txs, meanwhile)
+        assert till.node.failure is None
+        assert {till.status(invoice) for invoice in invoices} == {Status.SETTLED}
+        assert {len(till.events(invoice)) for invoice in invoices} == {len(till.events(invoices[0]))}
 
 
 async def test_reorganisation_of_many_payments_leaves_the_loop_to_others(
