@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from enum import Enum
 from itertools import islice
-from types import CoroutineType, TracebackType
+from types import CoroutineType, GeneratorType, TracebackType
 from typing import Any, Final, Self, TypeVar, final
 
 from storage.documents import DocumentReader
@@ -340,6 +340,8 @@ class Database:
                 continue  # its caller was cancelled
             try:
                 result, changes = self._run(fn)
+            except StopIteration as error:  # no future takes it; out of a coroutine it comes as this, too
+                outcome.set_exception(RuntimeError(f"a transaction's function raised {error!r}"))
             except Exception as error:
                 outcome.set_exception(error)
             else:
@@ -395,9 +397,11 @@ class Database:
                     raise
                 attempt += 1
                 continue
-            if isinstance(result, CoroutineType):
+            if isinstance(result, (CoroutineType, GeneratorType)):
                 result.close()
-                raise TypeError("a transaction's function must not be a coroutine function")
+                raise TypeError(
+                    "a transaction's function must not be a coroutine function, nor work in pieces here"
+                )
             return result, txn.changes
 
     async def _run_in_turns(self, fn: Callable[[Txn], Pieces[T]]) -> tuple[T, dict[bytes, bytes | None]]:
@@ -426,11 +430,16 @@ class Database:
         if group is None or self._writing is not None or loop is None:
             return
         self._gathering, self._writing = None, group
-        if self._writer is None:
-            self._writer = Writer(self._kv, f"{self._name}-writer")
         batch = WriteBatch(group.overlay.ops)
-        if len(batch) <= _PREPARED_HERE:
-            self._kv.prepare(batch, sync=group.sync)
+        try:
+            if self._writer is None:
+                self._writer = Writer(self._kv, f"{self._name}-writer")
+            if len(batch) <= _PREPARED_HERE:
+                self._kv.prepare(batch, sync=group.sync)
+        except Exception as error:  # it belongs to those who wait for the write
+            group.error = error
+            self._conclude(group)
+            return
 
         def done(error: BaseException | None) -> None:
             group.error = error

@@ -61,8 +61,13 @@ def _native(handle: Any, ops: dict[bytes, bytes | None], sync: bool) -> Any:
             else:
                 put(key, value)
     except TypeError:  # plyvel takes no subclass of bytes
-        return _native(handle, {bytes(memoryview(key)): value for key, value in ops.items()}, sync)
+        exact = {_exact(key): None if value is None else _exact(value) for key, value in ops.items()}
+        return _native(handle, exact, sync)
     return native
+
+
+def _exact(data: bytes) -> bytes:
+    return data if type(data) is bytes else bytes(memoryview(data))
 
 
 class LevelKV:

@@ -39,6 +39,18 @@ async def test_a_crowd_follows_one_another_and_is_durable(database: Database) ->
         assert reader.get(b"count") == b"50"
 
 
+async def test_an_iterator_at_its_end_is_nobody_elses_mistake(database: Database) -> None:
+    def fail(txn: Txn) -> int:
+        return next(iter(()))
+
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(
+            *(database.transact_together(fn) for fn in (add_one, fail, add_one)), return_exceptions=True
+        )
+    assert results[0::2] == [1, 2]
+    assert isinstance(results[1], RuntimeError)
+
+
 async def test_one_that_comes_alone_runs_at_the_end_of_its_turn(database: Database) -> None:
     task = asyncio.create_task(database.transact_together(add_one))
     await asyncio.sleep(0)

@@ -234,6 +234,28 @@ async def test_close_waits_for_the_write_under_way() -> None:
     assert kv.content() == {b"count": b"2"}
 
 
+async def test_what_no_database_can_hold_is_told_to_those_who_wrote_it(tmp_path: Path) -> None:
+    database = Database(LevelKV.open(tmp_path))
+    for key, value in (("text", b""), (b"text", "text"), (b"number", 1)):
+        with pytest.raises(CommitFailed):
+            await database.transact(lambda txn, key=key, value=value: txn.put(key, value))  # type: ignore[misc]
+    assert await database.transact(add_one) == 1
+    database.close()
+
+
+async def test_work_in_pieces_is_refused_where_it_would_not_be_done() -> None:
+    def wrong(txn: Txn) -> Pieces[None]:
+        txn.put(b"a", b"1")
+        yield
+
+    database = Database(MemoryKV())
+    with pytest.raises(TypeError, match="pieces"):
+        await database.transact(wrong)
+    with pytest.raises(TypeError, match="pieces"):
+        await database.transact_together(wrong)
+    database.close()
+
+
 async def test_coroutine_function_is_refused() -> None:
     async def wrong(txn: Txn) -> None:
         txn.put(b"a", b"1")
