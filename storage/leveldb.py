@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Lock, get_ident
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import plyvel
 
@@ -27,6 +27,9 @@ from storage.tornlog import cut_torn_log
 __all__ = ["LevelKV"]
 
 _MIB = 1 << 20
+OPEN_TABLES: Final = 1000
+"""Core's number where tables are mapped into memory and cost no file handles. Of a million invoices there are some
+hundred, and one that is opened anew for a single row costs ten times the row."""
 _PLYVEL_ERRORS = (plyvel.Error, RuntimeError)  # RuntimeError: the handle is closed
 
 
@@ -90,7 +93,7 @@ class LevelKV:
         *,
         cache_bytes: int = 8 * _MIB,
         write_buffer_bytes: int = WRITE_BUFFER,
-        max_open_files: int = 64,
+        max_open_files: int = OPEN_TABLES,
         bloom_bits: int = 10,
         compress: bool = True,
         create: bool = True,
