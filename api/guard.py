@@ -68,7 +68,8 @@ def check_request(request: web.BaseRequest, zone: Zone, options: GuardOptions) -
         _check_no_browser(request.headers)
         _check_no_proxy(request.headers)
         peer = peer_address(request)
-        if peer is not None and not _rpc_allowed(peer, options):
+        # One who has reset the connection behind his request has no address any more, and may be anybody.
+        if peer is None or not _rpc_allowed(peer, options):
             raise ApiError(403, "address-not-allowed", "This address is not allowed here; see -rpcallowip.")
 
 
@@ -118,7 +119,7 @@ def host_name(value: str) -> str | None:
 
 
 def peer_address(request: web.BaseRequest) -> IPAddress | None:
-    """Address of the connected socket; None where there is none (a Unix socket, a closed connection)."""
+    """Address of the connected socket; None where the caller has closed it before it could be asked."""
     # The protocol's, which was asked once: uvloop's transport asks the kernel every time.
     return None if request.transport is None else parse_peer(request.protocol.peername)
 

@@ -1,14 +1,19 @@
 """Who is let in: Host, browsers, proxies, addresses, and which site has which paths."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
 
 import pytest
 import pytest_asyncio
+import uvloop
 from aiohttp import web
 
 from api.app import SiteOptions
 from api.guard import GuardOptions, client_address, parse_networks
+from gldnode.rpc.answer import JsonAnswer
 from tests.support.http import Running, StubHost, parse_answer, running_sites
 
 OPTIONS = SiteOptions(
@@ -82,6 +87,33 @@ async def test_rpc_is_for_allowed_addresses_only() -> None:
         answer = await running.browser.post("/", {})
         assert (answer.status, answer.code) == (403, "address-not-allowed")
         assert (await running.browser.get("/health")).status == 200
+
+
+@pytest.mark.parametrize("factory", [None, uvloop.new_event_loop])
+def test_who_resets_the_connection_at_once_does_not_pass_for_an_allowed_address(
+    factory: Callable[[], asyncio.AbstractEventLoop] | None,
+) -> None:
+    served: list[str] = []
+
+    async def rpc(request: web.Request) -> web.StreamResponse:
+        served.append(request.path)
+        return JsonAnswer(b"1")
+
+    def leave_at_once(address: tuple[str, int]) -> None:
+        with socket.create_connection(address) as wire:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
+
+    async def run() -> None:
+        nobody = SiteOptions(guard=GuardOptions(rpc_allowed=()))
+        async with running_sites(StubHost(), options=nobody, rpc=rpc) as running:
+            for _ in range(5):
+                leave_at_once(running.sites.addresses[0])  # in this thread: reset before it is accepted
+            await asyncio.sleep(0.05)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(run())
+    assert served == []
 
 
 async def test_a_preflight_needs_no_key(node: Running) -> None:
