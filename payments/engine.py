@@ -158,9 +158,7 @@ class Engine:
         watched = await in_turns(self._watched_scripts(steps))
         now = self._host.clock.now()
 
-        def book(txn: Txn) -> Pieces[Outcome]:
-            # Also where nobody is paid: who asks for the tip behind this finds rows of earlier blocks ripened.
-            self._put_cursor(txn, cursor)
+        def book(txn: Txn) -> Pieces[tuple[Outcome, bool]]:
             safe = self._safety(txn, steps, height, now)
             ledger = self._ledger(txn, TipFacts(height, fresh=False, safe=safe), now)
             for step in steps:
@@ -170,9 +168,13 @@ class Engine:
                     yield from ledger.disconnected(step)
             if safe:
                 yield from _wake_waiting(txn, ledger)
-            return (yield from ledger.finish_in_turns())
+            outcome = yield from ledger.finish_in_turns()
+            has_changed = bool(txn.changes)
+            # Here also where nobody is paid: what is booked behind this must not wait for a passed height.
+            self._put_cursor(txn, cursor)
+            return outcome, has_changed
 
-        outcome = await self._database.transact_in_turns(book)
+        outcome, _ = await self._database.transact_in_turns(book, sync=lambda result: result[1])
         self._cursor = cursor
         await self._tell(outcome)
 

@@ -229,7 +229,7 @@ class Database:
         self._writing: _Group | None = None
         self._line: _Line | None = None
         """None while nobody stands in it: then a transaction runs at once."""
-        self._crowd: list[tuple[Callable[[Txn], Any], bool, asyncio.Future[Any]]] = []
+        self._crowd: list[tuple[Callable[[Txn], Any], asyncio.Future[Any]]] = []
         """Transactions that run together at the end of this turn of the loop."""
         self._closed = False
 
@@ -262,7 +262,7 @@ class Database:
                 self._join(*self._run(fn), sync, outcome)
         return await outcome
 
-    async def transact_together(self, fn: Callable[[Txn], T], *, sync: bool = True) -> T:
+    async def transact_together(self, fn: Callable[[Txn], T]) -> T:
         """`transact` for what may come in crowds: a little later, and cheaper.
 
         A caller that is cancelled before the end of the turn leaves nothing behind.
@@ -271,20 +271,22 @@ class Database:
         if loop is not self._loop:
             self._adopt(loop)
         if self._line is not None:
-            return await self.transact(fn, sync=sync)
+            return await self.transact(fn)
         outcome: asyncio.Future[T] = loop.create_future()
-        self._crowd.append((fn, sync, outcome))
+        self._crowd.append((fn, outcome))
         if len(self._crowd) == 1:
             loop.call_soon(self._run_crowd)
         return await outcome
 
-    async def transact_in_turns(self, fn: Callable[[Txn], Pieces[T]], *, sync: bool = True) -> T:
+    async def transact_in_turns(
+        self, fn: Callable[[Txn], Pieces[T]], *, sync: Callable[[T], bool] = lambda result: True
+    ) -> T:
         """`transact` for long work: `fn` gives pieces (a generator), and between them the loop serves others.
 
         It is one transaction all the same. Those that come while it is under way run behind it; readers see what
         is durable, and nothing of it. A caller that is cancelled before the last piece leaves nothing behind.
-        Raises CommitFailed also where the write of something that it has read fails meanwhile, and
-        Unavailable where the engine opens its files again under it.
+        `sync` decides by the result. Raises CommitFailed also where the write of something that it has read fails
+        meanwhile, and Unavailable where the engine opens its files again under it.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -293,7 +295,7 @@ class Database:
         async with self._in_line():
             result, changes = await self._run_in_turns(fn)
             # The last piece, and this, are one step: what the pieces have read is still true.
-            self._join(result, changes, sync, outcome)
+            self._join(result, changes, sync(result), outcome)
         return await outcome
 
     def transact_blocking(self, fn: Callable[[Txn], T], *, sync: bool = True) -> T:
@@ -335,7 +337,7 @@ class Database:
 
     def _run_crowd(self) -> None:
         crowd, self._crowd = self._crowd, []
-        for fn, sync, outcome in crowd:
+        for fn, outcome in crowd:
             if outcome.done():
                 continue  # its caller was cancelled
             try:
@@ -345,7 +347,7 @@ class Database:
             except Exception as error:
                 outcome.set_exception(error)
             else:
-                self._join(result, changes, sync, outcome)
+                self._join(result, changes, True, outcome)
         self._start_write()  # whoever is ready in this turn has joined
 
     def _join(

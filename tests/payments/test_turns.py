@@ -13,7 +13,7 @@ from payments import engine
 from payments.engine import read_cursor
 from payments.events import EventType
 from payments.invoice import FeeMode, Invoice, Presence, SpeedPolicy, Status
-from payments.layout import Watch
+from payments.layout import CURSOR, Watch
 from payments.ledger import Ledger
 from payments.repository import load_invoice
 from storage import turns
@@ -178,6 +178,14 @@ async def test_what_is_assigned_behind_a_block_knows_its_height(
 
         await beside(till, blocks[-1], meanwhile)
         assert till.status(invoice) is Status.SETTLED
+
+
+async def test_a_block_that_pays_nobody_moves_the_cursor_without_waiting_for_the_disk(
+    till: Till, kv: FaultKV
+) -> None:
+    writes = kv.writes
+    await till.mine_only([])
+    assert [(set(ops), synced) for ops, synced in kv.history[writes:]] == [({CURSOR}, False)]
 
 
 async def test_stopped_in_the_middle_it_is_booked_once_at_the_next_start(
