@@ -1,7 +1,6 @@
 """Transactions that run together: the same results as one by one, and nobody's mistake is another's."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -11,25 +10,8 @@ from storage.database import ABSENT, Database, Txn
 from storage.errors import CommitFailed, GuardFailed, StorageError
 from storage.memory import MemoryKV
 from storage.turns import Pieces
+from tests.support.storage import add_one
 from tests.support.storage_faults import FaultKV
-
-
-@pytest.fixture
-def kv() -> FaultKV:
-    return FaultKV()
-
-
-@pytest.fixture
-def database(kv: FaultKV) -> Iterator[Database]:
-    database = Database(kv)
-    yield database
-    database.close()
-
-
-def add_one(txn: Txn) -> int:
-    count = int(txn.get(b"count") or b"0") + 1
-    txn.put(b"count", b"%d" % count)
-    return count
 
 
 async def test_a_crowd_follows_one_another_and_is_durable(database: Database) -> None:

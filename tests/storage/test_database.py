@@ -20,7 +20,7 @@ from storage.leveldb import LevelKV
 from storage.memory import MemoryKV
 from storage.turns import Pieces, at_once
 from tests.support.campaign import campaign
-from tests.support.storage import model_iterate
+from tests.support.storage import add_one, model_iterate
 from tests.support.storage_faults import FaultKV, PowerCut, SlowKV, until
 
 
@@ -31,12 +31,6 @@ class Person(msgspec.Struct):
 
 def put(key: bytes, value: bytes) -> Callable[[Txn], None]:
     return lambda txn: txn.put(key, value)
-
-
-def add_one(txn: Txn) -> int:
-    count = int(txn.get(b"count") or b"0") + 1
-    txn.put(b"count", b"%d" % count)
-    return count
 
 
 async def test_result_comes_back_and_is_durable() -> None:

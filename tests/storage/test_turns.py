@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +11,7 @@ from storage.database import ABSENT, Database, Txn
 from storage.errors import CommitFailed, GuardFailed, StorageError
 from storage.memory import MemoryKV
 from storage.turns import Pieces, at_once, in_turns
+from tests.support.storage import add_one
 from tests.support.storage_faults import FaultKV, SlowKV, until
 
 PIECES = 50
@@ -23,18 +24,6 @@ def pausing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "LONG_TURN_S", 0.0)
 
 
-@pytest.fixture
-def kv() -> FaultKV:
-    return FaultKV()
-
-
-@pytest.fixture
-def database(kv: FaultKV) -> Iterator[Database]:
-    database = Database(kv)
-    yield database
-    database.close()
-
-
 def count_up(txn: Txn) -> Pieces[int]:
     """A row in each piece, and the count that came before."""
     before = int(txn.get(b"count") or b"0")
@@ -43,12 +32,6 @@ def count_up(txn: Txn) -> Pieces[int]:
         yield
     txn.put(b"count", b"%d" % (before + PIECES))
     return before
-
-
-def add_one(txn: Txn) -> int:
-    count = int(txn.get(b"count") or b"0") + 1
-    txn.put(b"count", b"%d" % count)
-    return count
 
 
 async def begin(database: Database, fn: Callable[[Txn], Pieces[int]] = count_up) -> asyncio.Task[int]:

@@ -5,12 +5,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from storage.database import Txn
 from storage.kv import KV
 from storage.leveldb import LevelKV
 from storage.memory import MemoryKV
 from tests.support.storage_faults import FaultKV
 
-__all__ = ["ENGINES", "model_iterate", "open_engine"]
+__all__ = ["ENGINES", "add_one", "model_iterate", "open_engine"]
+
+
+def add_one(txn: Txn) -> int:
+    """A transaction that gives its number."""
+    count = int(txn.get(b"count") or b"0") + 1
+    txn.put(b"count", b"%d" % count)
+    return count
 
 
 def _memory(_: Path) -> KV:
