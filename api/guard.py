@@ -129,8 +129,7 @@ def parse_peer(peer: object) -> IPAddress | None:
     return _parse_address(str(peer[0])) if isinstance(peer, tuple) and peer else None
 
 
-@lru_cache(maxsize=4096)
-def _parse_address(text: str) -> IPAddress | None:
+def _as_address(text: str) -> IPAddress | None:
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -138,6 +137,10 @@ def _parse_address(text: str) -> IPAddress | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+_parse_address = lru_cache(maxsize=4096)(_as_address)
+"""Of sockets only: what strangers write into a header is not kept."""
 
 
 def client_network(request: web.BaseRequest, trusted: Sequence[IPNetwork]) -> tuple[int, int] | None:
@@ -166,10 +169,10 @@ def client_address(request: web.BaseRequest, trusted: Sequence[IPNetwork]) -> IP
         return address
     chain = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
     for text in reversed(chain):
-        try:
-            address = ip_address(text.strip())
-        except ValueError:
+        told = _as_address(text.strip())
+        if told is None:
             break
+        address = told
         if not _within(address, trusted):
             break
     return address
