@@ -109,6 +109,7 @@ class ChainAgainstModel(RuleBasedStateMachine):
                 txs.append(spend([(made.outpoint(0), made.outputs[0])], [TxOut(1, ANYONE), TxOut(2, ANYONE)]))
         return txs
 
+    @precondition(lambda self: self.chain.height > 3)  # the genesis block cannot be
     @rule(back=st.integers(0, 3))
     def invalidate(self, back: int) -> None:
         block_hash = self.chain.tip.ancestor(self.chain.height - back).hash
