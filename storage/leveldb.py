@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Lock, get_ident
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -43,6 +44,7 @@ class _Closed:
 
 
 _CLOSED = _Closed()
+_TRY_EVERY_S = 1.0
 
 
 class _Prepared(NamedTuple):
@@ -83,6 +85,8 @@ class LevelKV:
         self._inside: dict[int, bool] = {}
         self._undo: dict[bytes, bytes | None] | None = None
         """Set after a failed write: what its keys held before."""
+        self._try_at = 0.0
+        """When a reader may try to recover, at the earliest."""
         self._handle: Any = _CLOSED
         self._closed = False
 
@@ -264,6 +268,20 @@ class LevelKV:
             raise self._translate(error) from error
         self._undo = None
 
+    def _try_again(self) -> None:
+        """Recover where the writer's attempt has failed: whoever reads before he writes would never come to it."""
+        now = monotonic()
+        if self._handle is not _CLOSED or now < self._try_at or not self._write_lock.acquire(blocking=False):
+            return
+        try:
+            self._try_at = now + _TRY_EVERY_S
+            if self._undo is not None:
+                self._recover()
+        except StorageError:
+            pass  # the next reader will see
+        finally:
+            self._write_lock.release()
+
     def _check_disk(self) -> None:
         """Raise unless the disk takes what opening may write: reads go on from the old handle meanwhile."""
         probe = self._path / "probe.tmp"
@@ -372,6 +390,7 @@ class LevelKV:
         if isinstance(error, RuntimeError):
             if self._closed:
                 return StorageError(f"the database {path} is closed")
+            self._try_again()
             return Unavailable(f"the database {path} was closed, to be opened again after a failed write")
         return StorageError(f"the database {path} failed: {message}")
 

@@ -268,6 +268,29 @@ def test_what_was_read_before_a_recovery_must_be_read_again(tmp_path: Path) -> N
     assert not isinstance(closed.value, Unavailable)
 
 
+def test_a_recovery_that_fails_is_tried_again_by_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(self: LevelKV) -> None:
+        raise StorageError("No space left on device")
+
+    kv = LevelKV.open(tmp_path)
+    kv.write(batch_of(a=b"new"), sync=True)
+    kv._undo = {b"a": b"old"}  # as after a failed write
+    with monkeypatch.context() as patched:
+        patched.setattr(LevelKV, "_open", cannot)
+        with pytest.raises(StorageError, match="No space"):
+            kv.write(batch_of(b=b"1"), sync=True)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                kv.get(b"a")
+    with pytest.raises(Unavailable):
+        kv.get(b"a")  # not at every read
+    kv._try_at = 0.0
+    with pytest.raises(Unavailable):
+        kv.snapshot()
+    assert dict(kv.iterate()) == {b"a": b"old"}
+    kv.close()
+
+
 def test_recovery_waits_for_readers_of_other_threads(tmp_path: Path) -> None:
     kv = LevelKV.open(tmp_path, write_buffer_bytes=64 << 10)
     kv.write(batch_of(**{f"k{number:04}": bytes(50) for number in range(1_000)}), sync=True)
