@@ -16,6 +16,8 @@ from gldnode.primitives.hashes import to_display_hex
 from gldnode.primitives.tx import TxIn, TxOut, make_tx
 from payments import dispatcher
 from payments.receipts import parse_receipt, verify_receipt
+from storage.database import ReadSnapshot
+from storage.errors import Unavailable
 from tests.payments.test_claims import p2pkh_payment
 from tests.support.chain import Key
 from tests.support.host import ANYONE
@@ -35,6 +37,18 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
 
 def path(shop: Shop, rest: str = "") -> str:
     return f"/api/v1/stores/{shop.store.id}{rest}"
+
+
+async def test_records_that_cannot_be_read_now_are_asked_for_later(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reader() -> ReadSnapshot:
+        raise Unavailable("opened again after a failed write")
+
+    monkeypatch.setattr(shop.service.database, "reader", reader)
+    answer = await shop.owner.get(path(shop, "/invoices"))
+    assert (answer.status, answer.code) == (503, "not-available")
+    assert answer.headers["Retry-After"] == "30"
 
 
 async def test_an_unconfirmed_payment_comes_with_its_risk(shop: Shop) -> None:
