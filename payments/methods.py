@@ -124,8 +124,8 @@ def _invalid(reason: str) -> ValidationError:
 class AddressSource:
     """Derives a descriptor's addresses, some of them ahead of their use.
 
-    Those are for moments in which nothing else is to do, and one behind the other they cost a third less. What is
-    prepared may be lost or never used: only what was handed out is on record.
+    Those are for moments in which nothing else is to do. What is prepared may be lost or never used: only what was
+    handed out is on record.
     """
 
     def __init__(self, text: str, params: ChainParams) -> None:

@@ -30,7 +30,7 @@ __all__ = ["LevelKV"]
 _MIB = 1 << 20
 OPEN_TABLES: Final = 1000
 """Core's number where tables are mapped into memory and cost no file handles. Of a million invoices there are some
-hundred, and one that is opened anew for a single row costs ten times the row."""
+hundred, and one that is opened anew for a single row costs several times the row."""
 _PLYVEL_ERRORS = (plyvel.Error, RuntimeError)  # RuntimeError: the handle is closed
 
 
